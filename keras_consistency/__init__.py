@@ -1,0 +1,45 @@
+"""Consistency training for Keras: a student learns from labels, and from agreeing with a teacher."""
+
+from keras_consistency import _requirements
+from keras_consistency._version import __version__
+
+_requirements.check()
+
+from keras_consistency import (  # noqa: E402 - after the check that they can be imported
+    augment,
+    data,
+    datasets,
+    divergences,
+    forwards,
+    mixers,
+    parts,
+    perturbations,
+    recipes,
+    schedules,
+    targets,
+    teachers,
+    weights,
+)
+from keras_consistency.consistency import Consistency  # noqa: E402
+from keras_consistency.model import ConsistencyModel  # noqa: E402
+from keras_consistency.views import View  # noqa: E402
+
+__all__ = [
+    "Consistency",
+    "ConsistencyModel",
+    "View",
+    "__version__",
+    "augment",
+    "data",
+    "datasets",
+    "divergences",
+    "forwards",
+    "mixers",
+    "parts",
+    "perturbations",
+    "recipes",
+    "schedules",
+    "targets",
+    "teachers",
+    "weights",
+]

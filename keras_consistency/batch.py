@@ -1,0 +1,116 @@
+"""A batch of training data, whichever of the accepted structures it came in, and the views of it that a step needs."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from keras_consistency.ops import random
+from keras_consistency.views import View
+
+
+class Batch:
+    """The streams of one training step.
+
+    Accepts `({"labeled": x, "unlabeled": u, ...}, y)`, the same with `sample_weight`, and plain `(x, y[,
+    sample_weight])` where every example has a label. Further keys are `"index"` and views that the input pipeline made.
+
+    Args:
+        data: what Keras hands to `train_step`.
+        requires: keys that the batch must hold.
+
+    Attributes:
+        labels, sample_weight: as they came; `sample_weight` may be `None`.
+        index: positions of the unlabelled examples, or `None`.
+
+    Raises:
+        ValueError: where labels or a required key are missing.
+    """
+
+    def __init__(self, data, requires=()):
+        inputs, self.labels, self.sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        streams = inputs if isinstance(inputs, dict) and "labeled" in inputs else {"labeled": inputs}
+        received = f"Received a batch of keys {sorted(inputs)}." if isinstance(inputs, dict) else "Received `(x, y)`."
+        if self.labels is None:
+            raise ValueError(
+                'Training needs labels: batches `({"labeled": x, "unlabeled": u}, y)`, as of `kc.data.pair`, or '
+                f"`(x, y)`. {received}"
+            )
+        for key in requires:
+            if key not in streams:
+                raise ValueError(
+                    f'A part of this model needs the key "{key}" in the batch'
+                    + (": make it with `kc.data.pair(..., indexed=True)`. " if key == "index" else ". ")
+                    + received
+                )
+        self.index = streams.get("index")
+        self._streams = streams
+
+    def sources(self, pool):
+        """The streams that a pool consists of, as keys."""
+        if "unlabeled" not in self._streams:
+            return ("labeled",)
+        return ("labeled", "unlabeled") if pool == "all" else (pool,)
+
+    def inputs(self, source, key=None):
+        """The inputs of a source, or the view `key` of them that the input pipeline made.
+
+        Raises:
+            ValueError: where the batch has no such view.
+        """
+        if key is None:
+            return self._streams[source]
+        if key not in self._streams or source != self.sources("unlabeled")[0]:
+            raise ValueError(
+                f'The batch has no view "{key}" of its {source} examples: make it with `kc.data.with_views(dataset, '
+                f"{key}=layer)`, or give the model a layer instead. Received a batch of keys {sorted(self._streams)}."
+            )
+        return self._streams[key]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A view of a source of the batch. Equal streams hold the same tensor."""
+
+    source: str
+    key: tuple
+    view: View = dataclasses.field(compare=False, repr=False)
+
+
+class Streams:
+    """Makes each view of each source once, when it is first asked for, however many terms and networks ask.
+
+    Args:
+        batch: the `Batch`.
+        layers: the view layers by name.
+        logits: function from inputs to the student's outputs in inference mode, for perturbations.
+        seed: integers `(2,)`, for perturbations.
+    """
+
+    def __init__(self, batch, layers, logits, seed):
+        self.batch = batch
+        self._layers = layers
+        self._logits = logits
+        self._seed = seed
+        self._made = {}
+
+    def of(self, pool, view):
+        """The streams that make up a view of a pool, one a source."""
+        return tuple(Stream(source, view.key, view) for source in self.batch.sources(pool))
+
+    def __getitem__(self, stream):
+        if stream not in self._made:
+            self._made[stream] = self._make(stream.source, stream.view)
+        return self._made[stream]
+
+    def _make(self, source, view):
+        if view.perturbation is not None:
+            base = View(view.layer, draw=view.draw)
+            return view.perturbation(
+                self[Stream(source, base.key, base)], self._logits, seed=random.fold(self._seed, len(self._made))
+            )
+        if not isinstance(view.layer, keras.layers.Layer):
+            return self.batch.inputs(source, view.layer)
+        inputs = self.batch.inputs(source)
+        outputs = self._layers[view.layer.name](inputs, training=True)
+        return keras.tree.map_structure(tf.stop_gradient, outputs)

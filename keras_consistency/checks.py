@@ -1,0 +1,117 @@
+"""What a model checks before it trains."""
+
+import keras
+
+from keras_consistency.consistency import Consistency
+from keras_consistency.teachers import Teacher
+
+
+def student(model):
+    """Raises unless the model is a built `keras.Model` that does not end in a softmax."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`student` must be a `keras.Model`. Received: student={model!r}")
+    if not model.built:
+        raise ValueError(
+            "`student` must be built: start it with a `keras.Input`, or call it on a batch first. "
+            f"Received: student={model!r}, not built"
+        )
+    last = model
+    while getattr(last, "layers", None):
+        last = last.layers[-1]
+    activation = getattr(getattr(last, "activation", None), "__name__", None)
+    if isinstance(last, keras.layers.Softmax) or activation in ("softmax", "log_softmax", "sigmoid"):
+        raise ValueError(
+            "`student` must return logits: leave out the activation at its end and compile with a loss that has "
+            f"`from_logits=True`. Received: a student that ends in layer {last.name!r} with {activation or 'softmax'}"
+        )
+
+
+def terms(values, mixer):
+    """Raises unless the values are `Consistency` terms of different names that a mixer, if there is one, can serve."""
+    for value in values:
+        if not isinstance(value, Consistency):
+            raise TypeError(f"`terms` must be a `kc.Consistency` or a list of them. Received: {value!r}")
+        if mixer is not None and value.pool != "unlabeled":
+            raise ValueError(
+                f"`terms` must read the unlabelled pool where there is a `mixer`. Received: term {value.name!r} with "
+                f"pool={value.pool!r}"
+            )
+    names = [value.name for value in values]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"`terms` must have different names: pass `name=` to `kc.Consistency`. Received: names {names}"
+        )
+
+
+def teacher(value):
+    """Raises unless the value is a teacher."""
+    if not isinstance(value, Teacher):
+        raise TypeError(
+            "`teacher` must be a part of `kc.teachers`; wrap a trained network as `kc.teachers.Frozen(network)`. "
+            f"Received: teacher={value!r}"
+        )
+
+
+def unused(part):
+    """Raises if the part holds the state of another model."""
+    if part.variables:
+        raise ValueError(f"A part with state belongs to one model. Make a new one for each. Received: {part!r}")
+
+
+def output_shape(model):
+    """Shape of what a built model returns: a tuple, or a structure of tuples where it returns several outputs."""
+    try:
+        return model.output_shape
+    except AttributeError:
+        return model.compute_output_shape(model.get_build_config()["input_shape"])
+
+
+def same_outputs(student_model, teacher_network):
+    """Raises unless both return outputs of the same structure and shape."""
+    expected, received = output_shape(student_model), output_shape(teacher_network)
+    if expected != received:
+        raise ValueError(
+            f"`teacher` must return what `student` returns, of shape {expected}. "
+            f"Received: a teacher with outputs {received}"
+        )
+
+
+def classes(student_model, term=None):
+    """Number of classes in the output that a term reads, or in the student's only one (`None` where it has several)."""
+    shape = output_shape(student_model)
+    if isinstance(shape, dict):
+        if term is None:
+            return None
+        if term.output not in shape:
+            raise ValueError(
+                f"`output` of term {term.name!r} must name one of the student's outputs {sorted(shape)}. "
+                f"Received: output={term.output!r}"
+            )
+        shape = shape[term.output]
+    elif term is not None and term.output is not None:
+        raise ValueError(
+            f"`output` of term {term.name!r} must be None: the student returns one tensor. "
+            f"Received: output={term.output!r}"
+        )
+    if len(shape) != 2 or shape[-1] is None or shape[-1] < 2:
+        raise ValueError(
+            f"`student` must return logits of shape (batch, classes), at least 2 classes. "
+            f"Received: output shape {shape}"
+        )
+    return shape[-1]
+
+
+def view_layers(views):
+    """The layers of views by name.
+
+    Copies of one layer, as loading makes them, have the same name and configuration and become one again.
+    """
+    layers = {}
+    for layer in (view.layer for view in views if isinstance(view.layer, keras.layers.Layer)):
+        known = layers.setdefault(layer.name, layer)
+        if known is not layer and known.get_config() != layer.get_config():
+            raise ValueError(
+                f"Two different views are both named {layer.name!r}: pass another `name=` to one of the layers. "
+                f"Received: {known.get_config()} and {layer.get_config()}"
+            )
+    return layers

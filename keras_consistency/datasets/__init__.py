@@ -1,0 +1,6 @@
+"""Image and text data sets as arrays, and the choice of the few labels to keep. Needs `keras-consistency[examples]`."""
+
+from keras_consistency.datasets.labels import labeled_indices
+from keras_consistency.datasets.loading import load
+
+__all__ = ["labeled_indices", "load"]

@@ -1,0 +1,97 @@
+"""Affine maps of the image plane, and the one warp that applies them.
+
+A map is a `(n, 3, 3)` float32 matrix that takes a point `(x, y, 1)` of the *output* to the point of the *input* that it
+shows. Coordinates are in pixels from the top left corner, so that the centre of pixel `(i, j)` is at `(j + 0.5, i +
+0.5)`. To apply map `a` and then map `b` is to apply `a @ b` once.
+"""
+
+import math
+
+import tensorflow as tf
+
+
+def _matrix(a, b, c, d, e, f):
+    """The maps `x' = a x + b y + c`, `y' = d x + e y + f`: six tensors of shape `(n,)` -> `(n, 3, 3)`."""
+    zero, one = tf.zeros_like(a), tf.ones_like(a)
+    return tf.stack([tf.stack(row, axis=-1) for row in ([a, b, c], [d, e, f], [zero, zero, one])], axis=-2)
+
+
+def translation(x, y):
+    """Show at each pixel what lies `x` pixels to its right and `y` below: two `(n,)` -> `(n, 3, 3)`."""
+    zero, one = tf.zeros_like(x), tf.ones_like(x)
+    return _matrix(one, zero, x, zero, one, y)
+
+
+def shear(x, y):
+    """Shear by `x` pixels a row along the rows and `y` pixels a column along the columns: two `(n,)` -> `(n, 3, 3)`.
+
+    The top left corner stays where it is.
+    """
+    zero, one = tf.zeros_like(x), tf.ones_like(x)
+    return _matrix(one, x, zero, y, one, zero)
+
+
+def rotation(degrees, height, width):
+    """Rotate counter-clockwise about the centre of an image of the given size: `(n,)` -> `(n, 3, 3)`."""
+    angle = degrees * (math.pi / 180.0)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    x, y = tf.cast(width, tf.float32) / 2.0, tf.cast(height, tf.float32) / 2.0
+    return _matrix(cos, -sin, x - x * cos + y * sin, sin, cos, y - x * sin - y * cos)
+
+
+def warp(images, matrices, *, fill, interpolation="bilinear"):
+    """Apply one affine map to each image.
+
+    A point whose source lies outside the input gets `fill`. Between pixel centres the value is interpolated; the half
+    pixel beyond the outermost centres repeats the border, as in PIL's `Image.transform`.
+
+    Args:
+        images: uint8 or float, `(n, height, width, channels)`.
+        matrices: float32, `(n, 3, 3)`, from output to input (see the module).
+        fill: number in the images' units.
+        interpolation: `"bilinear"` or `"nearest"`.
+
+    Returns:
+        The warped images; same shape and dtype. uint8 is rounded to nearest.
+    """
+    shape = tf.shape(images)
+    height, width, channels = shape[1], shape[2], images.shape[3]
+    x, y = _source_points(matrices, height, width)
+    right, bottom = tf.cast(width, tf.float32), tf.cast(height, tf.float32)
+    inside = ((x >= 0.0) & (x < right) & (y >= 0.0) & (y < bottom))[..., None]
+    pixels = tf.reshape(images, [-1, height * width, channels])
+
+    def read(row, column):
+        row = tf.clip_by_value(tf.cast(row, tf.int32), 0, height - 1)
+        column = tf.clip_by_value(tf.cast(column, tf.int32), 0, width - 1)
+        return tf.gather(pixels, row * width + column, batch_dims=1)
+
+    if interpolation == "nearest":
+        values = read(tf.floor(y), tf.floor(x))
+        fill = tf.cast(fill, images.dtype)
+    else:
+        x, y = x - 0.5, y - 0.5
+        left, top = tf.floor(x), tf.floor(y)
+        across, down = (x - left)[..., None], (y - top)[..., None]
+        corners = [read(row, column) for row in (top, top + 1.0) for column in (left, left + 1.0)]
+        top_left, top_right, bottom_left, bottom_right = (tf.cast(corner, tf.float32) for corner in corners)
+        upper = top_left + across * (top_right - top_left)
+        lower = bottom_left + across * (bottom_right - bottom_left)
+        values = upper + down * (lower - upper)
+        fill = tf.cast(fill, tf.float32)
+    values = tf.where(inside, values, fill)
+    if images.dtype == tf.uint8 and values.dtype != tf.uint8:
+        values = values + 0.5
+    return tf.reshape(tf.cast(values, images.dtype), shape)
+
+
+def _source_points(matrices, height, width):
+    """Where each output pixel's centre comes from: x and y, float32, `(n, height * width)`."""
+    columns = tf.range(tf.cast(width, tf.float32)) + 0.5
+    rows = tf.range(tf.cast(height, tf.float32)) + 0.5
+    sources = []
+    for axis in (0, 1):
+        a, b, c = (matrices[:, axis, k] for k in range(3))
+        grid = (a[:, None] * columns)[:, None, :] + (b[:, None] * rows + c[:, None])[:, :, None]
+        sources.append(tf.reshape(grid, [-1, height * width]))
+    return sources

@@ -1,0 +1,73 @@
+"""What recipes have in common: default views, and the average that is evaluated."""
+
+import keras
+
+from keras_consistency import teachers
+from keras_consistency.augment import image
+from keras_consistency.views import View, as_views
+
+
+def views(recipe, student, *, value_range, **given):
+    """The views of a recipe: those given, and the image views by name for the rest.
+
+    Args:
+        recipe: the recipe's name, for the error.
+        student: the student, whose input tells whether it takes images.
+        value_range: of the images.
+        **given: `weak=` and `strong=` as the user gave them, `None` for the default.
+
+    Returns:
+        List of the views in the order given.
+
+    Raises:
+        ValueError: where a view is missing and the student takes no images.
+    """
+    missing = [name for name, view in given.items() if view is None]
+    if missing and not _takes_images(student):
+        raise ValueError(
+            f"`{recipe}` has default views for image students only, with inputs (height, width, 1 or 3 channels). Pass "
+            + " and ".join(f"`{name}=`" for name in missing)
+            + " (Keras layers, or keys of views made with `kc.data.with_views`; `keras.layers.Identity()` for none). "
+            f"Received: a student with input shape {_input_shape(student)}"
+        )
+    defaults = {"weak": image.weak, "strong": image.strong}
+    return [defaults[name](value_range=value_range) if view is None else view for name, view in given.items()]
+
+
+def labeled_view(weak):
+    """The view of the labelled examples: the weak one, unless the input pipeline made it."""
+    return weak if isinstance(weak, (keras.layers.Layer, View)) else None
+
+
+def two_draws(weak):
+    """Two independent draws of a view: of a layer, or a pair of keys of views that the input pipeline made.
+
+    Raises:
+        ValueError: for one key, which is one draw.
+    """
+    if isinstance(weak, keras.layers.Layer):
+        return View(weak), View(weak, draw=1)
+    if isinstance(weak, (list, tuple)) and len(weak) == 2:
+        return tuple(as_views(weak))
+    raise ValueError(
+        "`weak` is drawn twice here: give a layer, or a pair of keys of two views made with `kc.data.with_views`. "
+        f"Received: weak={weak!r}"
+    )
+
+
+def evaluated_average(ema):
+    """A teacher for recipes whose student makes the targets: its average is evaluated, unless `ema` is `None`."""
+    return teachers.Self() if ema is None else teachers.EMA(decay=ema, targets_from="student")
+
+
+def _input_shape(student):
+    try:
+        return student.input_shape
+    except AttributeError:
+        config = student.get_build_config() if isinstance(student, keras.Model) and student.built else None
+        return config["input_shape"] if config else None
+
+
+def _takes_images(student):
+    shape = _input_shape(student)
+    return isinstance(shape, tuple) and len(shape) == 4 and shape[-1] in (1, 3)

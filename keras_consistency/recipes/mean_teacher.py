@@ -1,0 +1,53 @@
+"""Mean Teacher."""
+
+from keras_consistency import divergences, schedules, targets, teachers
+from keras_consistency.consistency import Consistency
+from keras_consistency.model import ConsistencyModel
+from keras_consistency.recipes import _setting
+
+
+def mean_teacher(
+    student,
+    *,
+    scale=50.0,
+    ramp_up_steps=1000,
+    ema=0.999,
+    statistics="ema",
+    weak=None,
+    value_range=(0, 255),
+    **kwargs,
+):
+    """Mean Teacher: the student agrees with its moving average on another draw of the view.
+
+    Unlabelled loss: `scale(t) * mean mean_c (p'_c(w') - p_c(w))^2`, `p'` the average's answer.
+
+    Args:
+        student: built `keras.Model` that returns logits.
+        scale: factor of the unlabelled loss after its sigmoid ramp.
+        ramp_up_steps: length of the ramp in optimizer steps; the reference ramps over a good quarter of the training.
+        ema: decay of the average, in [0, 1).
+        statistics: of batch normalisation in the teacher, `"copy"`, `"ema"` or `"own"`; see `kc.teachers.EMA`.
+        weak: view of labelled and unlabelled examples, drawn once for each network; a layer, or a pair of
+            keys `(student, teacher)` of views made in the input pipeline.
+        value_range: of the images, for the default view.
+        **kwargs: further arguments of `kc.ConsistencyModel`, such as `seed` or `name`.
+
+    Returns:
+        A `kc.ConsistencyModel`.
+
+    References:
+        - A. Tarvainen, H. Valpola, [Mean teachers are better role models](https://arxiv.org/abs/1703.01780), 2017.
+          Deviations: the decay warms up smoothly (the paper switches from .99 to .999); scale 50 of Berthelot et al.,
+              2019, on a mean over classes.
+    """
+    (weak,) = _setting.views("mean_teacher", student, value_range=value_range, weak=weak)
+    first, second = _setting.two_draws(weak)
+    term = Consistency(
+        teacher_view=second,
+        student_view=first,
+        target=targets.Soft(),
+        divergence=divergences.SquaredError(),
+        scale=schedules.SigmoidRampUp(steps=ramp_up_steps, value=scale),
+    )
+    teacher = teachers.EMA(decay=ema, statistics=statistics)
+    return ConsistencyModel(student, term, teacher=teacher, labeled_view=_setting.labeled_view(weak), **kwargs)

@@ -1,0 +1,54 @@
+"""Pseudo-label."""
+
+from keras_consistency import divergences, schedules, targets, weights
+from keras_consistency.consistency import Consistency
+from keras_consistency.model import ConsistencyModel
+from keras_consistency.recipes import _setting
+
+
+def pseudo_label(
+    student,
+    *,
+    threshold=0.95,
+    scale=1.0,
+    ramp_up_steps=1000,
+    ema=0.999,
+    weak=None,
+    value_range=(0, 255),
+    **kwargs,
+):
+    """Pseudo-label: the student learns its own confident classes as if they were labels.
+
+    Unlabelled loss: `scale(t) * mean 1[max p >= threshold] CE(argmax p, p)`, `p` the student's answer on the weak view,
+        which
+    takes no second forward.
+
+    Args:
+        student: built `keras.Model` that returns logits.
+        threshold: least confidence of an example that counts, in [0, 1].
+        scale: factor of the unlabelled loss after its linear ramp.
+        ramp_up_steps: length of the ramp in optimizer steps.
+        ema: decay of the average of the student that is evaluated; `None` evaluates the student.
+        weak: view of labelled and unlabelled examples.
+        value_range: of the images, for the default view.
+        **kwargs: further arguments of `kc.ConsistencyModel`, such as `seed` or `name`.
+
+    Returns:
+        A `kc.ConsistencyModel`.
+
+    References:
+        - D.-H. Lee, [Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks](
+          https://www.researchgate.net/publication/280581078), 2013. Deviation: the threshold, as in later comparisons.
+    """
+    (weak,) = _setting.views("pseudo_label", student, value_range=value_range, weak=weak)
+    term = Consistency(
+        teacher_view=weak,
+        student_view=weak,
+        target=targets.Hard(),
+        weight=weights.Confidence(threshold=threshold),
+        divergence=divergences.CrossEntropy(),
+        scale=schedules.LinearRampUp(steps=ramp_up_steps, value=scale),
+    )
+    return ConsistencyModel(
+        student, term, teacher=_setting.evaluated_average(ema), labeled_view=_setting.labeled_view(weak), **kwargs
+    )

@@ -1,0 +1,68 @@
+"""Virtual adversarial training."""
+
+from keras_consistency import divergences, schedules, targets
+from keras_consistency.consistency import Consistency
+from keras_consistency.model import ConsistencyModel
+from keras_consistency.perturbations import VAT
+from keras_consistency.recipes import _setting
+from keras_consistency.views import View
+
+
+def vat(
+    student,
+    *,
+    epsilon=6.0,
+    xi=0.01,
+    power_iterations=1,
+    scale=0.3,
+    entropy_scale=0.06,
+    ramp_up_steps=1000,
+    ema=0.999,
+    weak=None,
+    value_range=(0, 255),
+    **kwargs,
+):
+    """Virtual adversarial training: the student's answer stays as it is under the small change that would move it most.
+
+    Unlabelled loss: `scale(t) * mean KL(p(w) || p(w + r)) + entropy_scale * mean H(p(w))`, `r` of L2 norm `epsilon` on
+    inputs scaled to [0, 1].
+
+    Args:
+        student: built `keras.Model` that returns logits and is differentiable in its (numeric) inputs.
+        epsilon: L2 norm of the perturbation where the width of `value_range` counts as 1.
+        xi: length of the probe as a fraction of the perturbation, in (0, 1].
+        power_iterations: steps of the power method, at least 1.
+        scale: factor of the adversarial term after its linear ramp.
+        entropy_scale: factor of entropy minimisation; 0 leaves it out.
+        ramp_up_steps: length of the ramp in optimizer steps.
+        ema: decay of the average of the student that is evaluated; `None` evaluates the student.
+        weak: view of labelled and unlabelled examples.
+        value_range: of the inputs.
+        **kwargs: further arguments of `kc.ConsistencyModel`, such as `seed` or `name`.
+
+    Returns:
+        A `kc.ConsistencyModel`.
+
+    References:
+        - T. Miyato et al., [Virtual adversarial training](https://arxiv.org/abs/1704.03976), 2018. Defaults: A. Oliver
+          et al., [Realistic evaluation of deep semi-supervised learning algorithms](https://arxiv.org/abs/1804.09170),
+          2018, appendix.
+    """
+    (weak,) = _setting.views("vat", student, value_range=value_range, weak=weak)
+    perturbation = VAT(radius=epsilon * (value_range[1] - value_range[0]), xi=xi, power_iterations=power_iterations)
+    terms = [
+        Consistency(
+            teacher_view=weak,
+            student_view=View(weak, perturbation=perturbation),
+            target=targets.Soft(),
+            divergence=divergences.KullbackLeibler(),
+            scale=schedules.LinearRampUp(steps=ramp_up_steps, value=scale),
+        )
+    ]
+    if entropy_scale:
+        terms.append(
+            Consistency(student_view=weak, divergence=divergences.Entropy(), scale=entropy_scale, name="entropy")
+        )
+    return ConsistencyModel(
+        student, terms, teacher=_setting.evaluated_average(ema), labeled_view=_setting.labeled_view(weak), **kwargs
+    )

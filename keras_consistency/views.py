@@ -1,0 +1,53 @@
+"""Views: the versions of an example that a teacher or a student is shown."""
+
+import keras
+
+from keras_consistency.parts import Part, check_count
+
+
+@keras.saving.register_keras_serializable(package="keras_consistency")
+class View(Part):
+    """One version of every example of a pool.
+
+    Terms that name the same view share it: the same layer (by its name) and the same `draw` are made once in a step and
+        go
+    through a network once. To get a second, independent draw of a random layer, ask for another `draw`.
+
+    Args:
+        layer: a Keras layer, called with `training=True`; or the key of a view that the input pipeline made
+            (`kc.data.with_views`); or `None` for the inputs as they came.
+        draw: which independent draw of the layer.
+        perturbation: a part of `kc.perturbations`, applied to the view with a closure over the student's logits; `None`
+            for none.
+
+    Example:
+        >>> weak = kc.augment.image.weak()
+        >>> kc.View(weak), kc.View(weak, draw=1)   # two draws, as the Pi-model needs
+    """
+
+    def __init__(self, layer=None, *, draw=0, perturbation=None):
+        if not (layer is None or isinstance(layer, (str, keras.layers.Layer))):
+            raise TypeError(
+                "`layer` must be a Keras layer, the key of a view in the batch, or None for the inputs as they came. "
+                f"Received: layer={layer!r}"
+            )
+        check_count("draw", draw, minimum=0)
+        if perturbation is not None and not callable(perturbation):
+            raise TypeError(
+                f"`perturbation` must be a part of `kc.perturbations` or None. Received: perturbation={perturbation!r}"
+            )
+        self.layer = layer
+        self.draw = draw
+        self.perturbation = perturbation
+
+    @property
+    def key(self):
+        """What identifies the view: hashable, equal for equal views."""
+        name = self.layer.name if isinstance(self.layer, keras.layers.Layer) else self.layer
+        return (name, self.draw, self.perturbation and repr(self.perturbation))
+
+
+def as_views(value):
+    """A tuple of `View`s from a view, a layer, a key, `None`, or a list or tuple of them."""
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    return tuple(each if isinstance(each, View) else View(each) for each in values)
