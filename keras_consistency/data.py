@@ -6,7 +6,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_consistency import streams
+from keras_consistency import sources
 from keras_consistency.ops import random
 
 _RESERVED = ("labeled", "unlabeled", "index")
@@ -43,7 +43,8 @@ def pair(labeled, unlabeled, *, batch_size, ratio=7, shuffle=True, seed=None, in
     Raises:
         ValueError: If a stream is empty, its arrays differ in length, the two differ in structure, shape or dtype,
             values are NaN or infinite, class numbers are negative, or the sizes do not fit together. What a
-            `tf.data.Dataset` holds is checked as it flows: there, a bad value ends in `tf.errors.InvalidArgumentError`.
+            `tf.data.Dataset` holds is checked as it flows: `ConsistencyModel.fit` raises the `ValueError` then. Where
+            you iterate yourself it is a `tf.errors.InvalidArgumentError`.
         TypeError: If an argument is of the wrong type.
 
     Example:
@@ -60,11 +61,11 @@ def pair(labeled, unlabeled, *, batch_size, ratio=7, shuffle=True, seed=None, in
     if isinstance(shuffle, int) and not isinstance(shuffle, bool):
         _check_integer("shuffle", shuffle)
     seeds = _seeds(seed)
-    labeled, unlabeled = streams.from_labeled(labeled), streams.from_inputs("unlabeled", unlabeled)
-    _check_streams(labeled, unlabeled, rows, batch_size, ratio, steps)
+    labeled, unlabeled = sources.from_labeled(labeled), sources.from_inputs("unlabeled", unlabeled)
+    _check_sources(labeled, unlabeled, rows, batch_size, ratio, steps)
 
-    supervised = streams.batches(labeled, batch_size, shuffle, seeds[0], repeat=True)
-    inputs = streams.batches(unlabeled, rows, shuffle, seeds[1], repeat=steps is not None)
+    supervised = sources.batches(labeled, batch_size, shuffle, seeds[0], repeat=True)
+    inputs = sources.batches(unlabeled, rows, shuffle, seeds[1], repeat=steps is not None)
 
     def combine(unlabeled_batch, labeled_batch):
         index, u = unlabeled_batch
@@ -134,11 +135,11 @@ def with_views(dataset, *, labeled=None, seed=None, num_parallel_calls=tf.data.A
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _check_streams(labeled, unlabeled, rows, batch_size, ratio, steps):
-    for name, stream in (("labeled", labeled), ("unlabeled", unlabeled)):
-        if stream.length == 0:
+def _check_sources(labeled, unlabeled, rows, batch_size, ratio, steps):
+    for name, source in (("labeled", labeled), ("unlabeled", unlabeled)):
+        if source.length == 0:
             raise ValueError(f"`{name}` must hold at least one example. Received: {name} without examples.")
-    streams.check_same_inputs(labeled.spec[0], unlabeled.spec)
+    sources.check_same_inputs(labeled.spec[0], unlabeled.spec)
     if unlabeled.length == tf.data.INFINITE_CARDINALITY and steps is None:
         raise ValueError(
             "`unlabeled` has no end, so an epoch has none. Received: steps=None. Pass `steps=`, e.g. `steps=1000`."
@@ -206,7 +207,7 @@ def _check_integer(name, value):
 
 
 def _seeds(seed):
-    """Independent seeds for the two streams."""
+    """Independent seeds for the two sources."""
     if seed is None:
         return None, None
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):

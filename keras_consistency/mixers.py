@@ -52,7 +52,7 @@ class MixUp(Part):
         everything = tf.concat([replicas.all_gather(value) for value in inputs], axis=0)
         all_targets = tf.concat([replicas.all_gather(value) for value in targets], axis=0)
         total = tf.shape(everything)[0]
-        partner = tf.argsort(tf.random.stateless_uniform([total], random.fold(seed, 0), alg="philox"), stable=True)
+        partner = tf.argsort(random.shared_uniform(random.fold(seed, 0), [total]), stable=True)
         share = _symmetric_beta(random.fold(seed, 1), total, self.alpha)
         share = tf.maximum(share, 1.0 - share)
 
@@ -75,7 +75,7 @@ def _blend(share, first, second):
 
 def _symmetric_beta(seed, count, alpha):
     """Draws of Beta(alpha, alpha), float32 `(count,)`, by bisection of the distribution function (XLA compiles it)."""
-    uniform = tf.random.stateless_uniform([count], seed, alg="philox")
+    uniform = random.shared_uniform(seed, [count])
     low, high = tf.zeros_like(uniform), tf.ones_like(uniform)
     for _ in range(24):
         middle = (low + high) / 2

@@ -11,7 +11,8 @@ _MARK = "keras_consistency:"
 def require(condition, message, *values):
     """Raises a `ValueError` where the condition does not hold; in a graph, makes an operation that does.
 
-    In a graph the operation raises `tf.errors.InvalidArgumentError`, which `as_value_errors` turns back. XLA leaves it out.
+    In a graph the operation raises `tf.errors.InvalidArgumentError`, which `as_value_errors` turns back. XLA leaves it
+    out.
 
     Args:
         condition: bool scalar.

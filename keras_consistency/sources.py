@@ -2,20 +2,21 @@
 
 import typing
 
-import numpy as np
 import tensorflow as tf
+
+from keras_consistency.ops.require import require
 
 _BUFFER = 10_000
 
 
-class Stream(typing.NamedTuple):
-    """Examples to draw from: `source` is shuffled and batched, `read` turns its batches into `(index, examples)`.
+class Source(typing.NamedTuple):
+    """Examples to draw from: `rows` is shuffled and batched, `read` turns its batches into `(index, examples)`.
 
-    Arrays are `whole` in memory: their source holds positions, which are cheap to shuffle, and `read` gathers the rows.
+    Arrays are `whole` in memory: their rows are positions, which are cheap to shuffle, and `read` gathers the rows.
     `spec` is that of one example, `length` the cardinality in the numbers of tf.data.
     """
 
-    source: tf.data.Dataset
+    rows: tf.data.Dataset
     read: typing.Callable
     spec: typing.Any
     length: int
@@ -23,7 +24,7 @@ class Stream(typing.NamedTuple):
 
 
 def from_labeled(labeled):
-    """The stream of `labeled` as `pair` takes it: arrays `(x, y[, sample_weight])` or a `tf.data.Dataset` of such."""
+    """The source of `labeled` as `pair` takes it: arrays `(x, y[, sample_weight])` or a `tf.data.Dataset` of such."""
     if isinstance(labeled, tf.data.Dataset):
         parts = labeled.element_spec
         if not isinstance(parts, tuple) or len(parts) not in (2, 3):
@@ -47,11 +48,11 @@ def from_labeled(labeled):
 
 
 def from_inputs(name, data):
-    """The stream of arrays, or of a `tf.data.Dataset` of single examples; `name` is what errors call it."""
-    return _dataset_stream(name, data) if isinstance(data, tf.data.Dataset) else _array_stream(name, data)
+    """The source of arrays, or of a `tf.data.Dataset` of single examples; `name` is what errors call it."""
+    return _dataset_source(name, data) if isinstance(data, tf.data.Dataset) else _array_source(name, data)
 
 
-def _array_stream(name, data):
+def _array_source(name, data):
     tensors = _map_named(_to_tensor, name, data)
     lengths = {}
     _map_named(lambda label, tensor: lengths.update({label: int(tensor.shape[0])}), name, tensors)
@@ -68,30 +69,30 @@ def _array_stream(name, data):
         # Captured by `gather` instead, large arrays make each first epoch start several times slower.
         return tf.data.Dataset.zip((positions, tf.data.Dataset.from_tensors(tensors).repeat())).map(gather)
 
-    return Stream(tf.data.Dataset.range(length), read, spec, length, whole=True)
+    return Source(tf.data.Dataset.range(length), read, spec, length, whole=True)
 
 
-def _dataset_stream(name, dataset):
+def _dataset_source(name, dataset):
     _map_named(_check_spec, name, dataset.element_spec)
     length = int(dataset.cardinality())
     if length == tf.data.UNKNOWN_CARDINALITY and not any(True for _ in dataset.take(1)):
         length = 0
 
     def check(index, examples):
-        return index, _map_named(_checked, name, examples)
+        return index, _map_named(lambda label, tensor: _checked(label, tensor, index), name, examples)
 
-    return Stream(dataset.enumerate(), lambda examples: examples.map(check), dataset.element_spec, length, whole=False)
+    return Source(dataset.enumerate(), lambda examples: examples.map(check), dataset.element_spec, length, whole=False)
 
 
-def batches(stream, size, shuffle, seed, *, repeat):
+def batches(source, size, shuffle, seed, *, repeat):
     """A `tf.data.Dataset` of `(index, examples)`, `size` at a time and never fewer, reshuffled in each pass."""
-    source = stream.source
+    rows = source.rows
     if shuffle:
-        buffer = stream.length if stream.whole else _BUFFER if shuffle is True else shuffle
-        source = source.shuffle(min(buffer, stream.length) if stream.length > 0 else buffer, seed=seed)
+        buffer = source.length if source.whole else _BUFFER if shuffle is True else shuffle
+        rows = rows.shuffle(min(buffer, source.length) if source.length > 0 else buffer, seed=seed)
     if repeat:
-        source = source.repeat()
-    return stream.read(source.batch(size, drop_remainder=True))
+        rows = rows.repeat()
+    return source.read(rows.batch(size, drop_remainder=True))
 
 
 def _map_named(function, name, value):
@@ -118,22 +119,40 @@ def _to_tensor(name, value):
     return tensor
 
 
+def _fault(name, dtype):
+    """What values must be, what those that are not are called, and what finds them; `None` where any value will do."""
+    if dtype.is_floating:
+        return "finite", "NaN or infinite", lambda tensor: ~tf.math.is_finite(tensor)
+    if name.startswith("labeled[y]") and dtype.is_integer and not dtype.is_unsigned:
+        return "non-negative class numbers", "negative", lambda tensor: tensor < 0
+    return None
+
+
 def _check_values(name, tensor):
-    if tensor.dtype.is_floating:
-        problem, what, is_bad = "finite", "NaN or infinite", lambda t: ~tf.math.is_finite(t)
-    elif name.startswith("labeled[y]") and tensor.dtype.is_integer:
-        problem, what, is_bad = "non-negative class numbers", "negative", lambda t: t < 0
-    else:
-        return
-    for start in range(0, tensor.shape[0], 4096):
-        chunk = is_bad(tensor[start : start + 4096])
-        bad = tf.reduce_any(chunk, axis=list(range(1, chunk.shape.rank))).numpy()
-        if bad.any():
-            raise ValueError(
-                f"`{name}` must be {problem}. "
-                f"Received: a value that is {what} in row {start + int(np.argmax(bad))}, the first. "
-                "Remove or repair such rows."
-            )
+    fault = _fault(name, tensor.dtype)
+    for start in range(0, tensor.shape[0] if fault else 0, 4096):
+        _require_rows(name, tensor[start : start + 4096], tf.range(start, start + 4096), fault)
+
+
+def _checked(name, tensor, index):
+    """The batch, in a pipeline that stops where it holds a bad value."""
+    fault = _fault(name, tensor.dtype)
+    if fault is None:
+        return tensor
+    check = _require_rows(name, tensor, index, fault)
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(tensor)
+
+
+def _require_rows(name, tensor, index, fault):
+    must, what, find = fault
+    bad = tf.reduce_any(find(tensor), axis=list(range(1, tensor.shape.rank)))
+    return require(
+        ~tf.reduce_any(bad),
+        f"kc.data.pair: `{name}` must be {must}. Remove or repair the rows that are not. "
+        f"Received: a value that is {what}, first in row",
+        index[tf.argmax(bad)],
+    )
 
 
 def _check_spec(name, spec):
@@ -148,16 +167,6 @@ def _check_spec(name, spec):
         raise ValueError(
             f"`labeled` must hold single examples. Received: a label of {spec}. Call `.unbatch()` on the data set."
         )
-
-
-def _checked(name, tensor):
-    if tensor.dtype.is_floating:
-        return tf.debugging.assert_all_finite(tensor, f"kc.data.pair: `{name}` must be finite")
-    if name.startswith("labeled[y]") and tensor.dtype.is_integer and not tensor.dtype.is_unsigned:
-        message = f"kc.data.pair: `{name}` must be non-negative class numbers"
-        with tf.control_dependencies([tf.debugging.assert_non_negative(tensor, message=message)]):
-            return tf.identity(tensor)
-    return tensor
 
 
 def check_same_inputs(x, u):

@@ -1,0 +1,96 @@
+"""Every recipe on few labels: test accuracy, seed by seed, against the supervised baseline of the same budget.
+
+    python -m benchmarks.recipes
+
+The table of the README. A run is that of `examples/train_image.py`: the same network, labels, augmentation and steps
+for all, the moving average after the last step, no checkpoint picked. Finished runs are kept in the results file, so
+that the command can be stopped and started again; name another file, or remove it, to measure anew.
+"""
+
+import json
+import pathlib
+import statistics
+
+from absl import app, flags
+
+import keras_consistency as kc
+from examples import train_image
+
+SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds: each draws other labels, weights and views.")
+RECIPES = flags.DEFINE_list("recipes", ["supervised", *kc.recipes.available()], "What to run.")
+RESULTS = flags.DEFINE_string("results", "benchmarks/results/recipes-mnist5k-40.json", "File of finished runs.")
+HOLD_OUT = flags.DEFINE_integer(
+    "hold_out",
+    0,
+    "Measure on so many training images, taken out of the training, instead of on the test images: to tune.",
+    lower_bound=0,
+)
+
+
+def load():
+    """Training data and the data to measure on."""
+    train, test = kc.datasets.load(train_image.DATASET.value)
+    if not HOLD_OUT.value:
+        return train, test
+    x, y = train
+    held = kc.datasets.labeled_indices(y, HOLD_OUT.value // (int(y.max()) + 1), seed=10**6)
+    rest = sorted(set(range(len(x))) - set(held.tolist()))
+    return (x[rest], y[rest]), (x[held], y[held])
+
+
+def markdown(results, seeds):
+    """The table: mean and each seed's accuracy, and the cost as a multiple of the supervised run's."""
+    base = (
+        statistics.median(run["seconds"] for run in results["supervised"].values()) if "supervised" in results else None
+    )
+    lines = [
+        "| Recipe | Mean | " + " | ".join(f"Seed {seed}" for seed in seeds) + " | Seconds | Supervised's |",
+        "|--|--:|" + "--:|" * (len(seeds) + 2),
+    ]
+    for name, runs in results.items():
+        accuracies = [runs[seed]["accuracy"] for seed in seeds if seed in runs]
+        seconds = statistics.median(run["seconds"] for run in runs.values())
+        columns = [f"{100 * runs[seed]['accuracy']:.1f}" if seed in runs else "" for seed in seeds]
+        times = f"× {seconds / base:.1f}" if base else ""
+        mean = f"**{100 * statistics.mean(accuracies):.1f}**"
+        lines.append(f"| {name} | {mean} | {' | '.join(columns)} | {seconds:.0f} | {times} |")
+    return "\n".join(lines)
+
+
+def main(argv):
+    """Runs what is not in the results file yet, then prints the table."""
+    del argv
+    known = {"supervised", *kc.recipes.available()}
+    if unknown := set(RECIPES.value) - known:
+        raise app.UsageError(f"--recipes must be of {sorted(known)}. Received: {sorted(unknown)}")
+    path = pathlib.Path(RESULTS.value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    results = json.loads(path.read_text()) if path.exists() else {}
+    train_data, test_data = load()
+    budget = {
+        "labels": train_image.LABELS.value,
+        "steps": train_image.STEPS.value,
+        "batch_size": train_image.BATCH_SIZE.value,
+        "ratio": train_image.RATIO.value,
+        "learning_rate": train_image.LEARNING_RATE.value,
+        "flip": train_image.FLIP.value,
+    }
+    for seed in SEEDS.value:
+        for name in RECIPES.value:
+            if seed in results.setdefault(name, {}):
+                continue
+            recipe = None if name == "supervised" else name
+            _, result = train_image.train(recipe, train_data, test_data, seed=int(seed), verbose=0, **budget)
+            curve = [round(value, 4) for value in result["history"]["val_accuracy"]]
+            results[name][seed] = {
+                "accuracy": round(result["accuracy"], 4),
+                "seconds": round(result["seconds"], 1),
+                "curve": curve,
+            }
+            path.write_text(json.dumps(results, indent=1) + "\n")
+            print(f"{name} seed {seed}: {result['accuracy']:.4f} in {result['seconds']:.0f} s", flush=True)
+    print(f"\n{budget}\n\n{markdown(results, SEEDS.value)}")
+
+
+if __name__ == "__main__":
+    app.run(main)
