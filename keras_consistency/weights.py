@@ -136,7 +136,7 @@ class SignalAnnealing(Part):
           2020, section 3.2 of the first version (training signal annealing).
     """
 
-    _SHAPES = {
+    SHAPES = {
         "linear": lambda t: t,
         "exp": lambda t: tf.exp(5.0 * (t - 1.0)),
         "log": lambda t: 1.0 - tf.exp(-5.0 * t),
@@ -144,8 +144,8 @@ class SignalAnnealing(Part):
 
     def __init__(self, *, steps, shape="linear"):
         check_count("steps", steps)
-        if shape not in self._SHAPES:
-            raise ValueError(f"`shape` must be one of {sorted(self._SHAPES)}. Received: shape={shape!r}")
+        if shape not in self.SHAPES:
+            raise ValueError(f"`shape` must be one of {sorted(self.SHAPES)}. Received: shape={shape!r}")
         self.steps = steps
         self.shape = shape
 
@@ -161,7 +161,7 @@ class SignalAnnealing(Part):
             float32 `(examples,)`, whose mean over the global batch is 1 (0 where no example counts).
         """
         classes = logits.shape[-1]
-        annealed = self._SHAPES[self.shape](tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0))
+        annealed = self.SHAPES[self.shape](tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0))
         threshold = annealed * (1.0 - 1.0 / classes) + 1.0 / classes
         sure = tf.reduce_sum(labels * tf.nn.softmax(logits), axis=-1) > threshold
         kept = tf.stop_gradient(1.0 - tf.cast(sure, tf.float32))

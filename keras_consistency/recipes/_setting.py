@@ -4,6 +4,7 @@ import keras
 
 from keras_consistency import teachers
 from keras_consistency.augment import image
+from keras_consistency.parts import check_count, check_range
 from keras_consistency.views import View, as_views
 
 
@@ -57,7 +58,20 @@ def two_draws(weak):
 
 def evaluated_average(ema):
     """A teacher for recipes whose student makes the targets: its average is evaluated, unless `ema` is `None`."""
-    return teachers.Self() if ema is None else teachers.EMA(decay=ema, targets_from="student")
+    return teachers.Self() if ema is None else teachers.EMA(decay=decay(ema), targets_from="student")
+
+
+def decay(ema):
+    """The decay of an average, checked under the name that recipes give it."""
+    check_range("ema", ema, 0, 1, open_high=True)
+    return ema
+
+
+def ramp_up(schedule, *, scale, ramp_up_steps):
+    """A schedule of `kc.schedules` made of two arguments of a recipe, checked under their names."""
+    check_range("scale", scale, 0, float("inf"), open_high=True)
+    check_count("ramp_up_steps", ramp_up_steps, minimum=0)
+    return schedule(steps=ramp_up_steps, value=scale)
 
 
 def _input_shape(student):

@@ -47,7 +47,7 @@ def mean_teacher(
         student_view=first,
         target=targets.Soft(),
         divergence=divergences.SquaredError(),
-        scale=schedules.SigmoidRampUp(steps=ramp_up_steps, value=scale),
+        scale=_setting.ramp_up(schedules.SigmoidRampUp, scale=scale, ramp_up_steps=ramp_up_steps),
     )
-    teacher = teachers.EMA(decay=ema, statistics=statistics)
+    teacher = teachers.EMA(decay=_setting.decay(ema), statistics=statistics)
     return ConsistencyModel(student, term, teacher=teacher, labeled_view=_setting.labeled_view(weak), **kwargs)

@@ -52,7 +52,7 @@ def mixmatch(
         student_view=draws,
         target=targets.Soft(temperature=temperature),
         divergence=divergences.SquaredError(),
-        scale=schedules.LinearRampUp(steps=ramp_up_steps, value=scale),
+        scale=_setting.ramp_up(schedules.LinearRampUp, scale=scale, ramp_up_steps=ramp_up_steps),
     )
     return ConsistencyModel(
         student,

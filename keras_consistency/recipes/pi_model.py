@@ -36,7 +36,7 @@ def pi_model(student, *, scale=10.0, ramp_up_steps=1000, ema=0.999, weak=None, v
         student_view=second,
         target=targets.Soft(),
         divergence=divergences.SquaredError(),
-        scale=schedules.SigmoidRampUp(steps=ramp_up_steps, value=scale),
+        scale=_setting.ramp_up(schedules.SigmoidRampUp, scale=scale, ramp_up_steps=ramp_up_steps),
     )
     return ConsistencyModel(
         student, term, teacher=_setting.evaluated_average(ema), labeled_view=_setting.labeled_view(weak), **kwargs

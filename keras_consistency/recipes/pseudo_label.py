@@ -47,7 +47,7 @@ def pseudo_label(
         target=targets.Hard(),
         weight=weights.Confidence(threshold=threshold),
         divergence=divergences.CrossEntropy(),
-        scale=schedules.LinearRampUp(steps=ramp_up_steps, value=scale),
+        scale=_setting.ramp_up(schedules.LinearRampUp, scale=scale, ramp_up_steps=ramp_up_steps),
     )
     return ConsistencyModel(
         student, term, teacher=_setting.evaluated_average(ema), labeled_view=_setting.labeled_view(weak), **kwargs

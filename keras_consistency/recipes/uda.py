@@ -41,7 +41,7 @@ def uda(
         A `kc.ConsistencyModel`.
 
     Raises:
-        ValueError: if only one of `annealing` and `annealing_steps` is given.
+        ValueError: for an unknown `annealing`, or if only one of `annealing` and `annealing_steps` is given.
 
     References:
         - Q. Xie et al., [Unsupervised data augmentation for consistency training](https://arxiv.org/abs/1904.12848),
@@ -52,6 +52,9 @@ def uda(
             "`annealing` and `annealing_steps` go together: the shape of the release and its length. "
             f"Received: annealing={annealing!r}, annealing_steps={annealing_steps!r}"
         )
+    shapes = sorted(weights.SignalAnnealing.SHAPES)
+    if annealing is not None and annealing not in shapes:
+        raise ValueError(f"`annealing` must be one of {shapes} or None. Received: annealing={annealing!r}")
     weak, strong = _setting.views("uda", student, value_range=value_range, weak=weak, strong=strong)
     term = Consistency(
         teacher_view=weak,

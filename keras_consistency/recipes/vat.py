@@ -3,6 +3,7 @@
 from keras_consistency import divergences, schedules, targets
 from keras_consistency.consistency import Consistency
 from keras_consistency.model import ConsistencyModel
+from keras_consistency.parts import check_range
 from keras_consistency.perturbations import VAT
 from keras_consistency.recipes import _setting
 from keras_consistency.views import View
@@ -48,6 +49,8 @@ def vat(
           et al., [Realistic evaluation of deep semi-supervised learning algorithms](https://arxiv.org/abs/1804.09170),
           2018, appendix.
     """
+    check_range("epsilon", epsilon, 0, float("inf"), open_high=True)
+    check_range("entropy_scale", entropy_scale, 0, float("inf"), open_high=True)
     (weak,) = _setting.views("vat", student, value_range=value_range, weak=weak)
     perturbation = VAT(radius=epsilon * (value_range[1] - value_range[0]), xi=xi, power_iterations=power_iterations)
     terms = [
@@ -56,7 +59,7 @@ def vat(
             student_view=View(weak, perturbation=perturbation),
             target=targets.Soft(),
             divergence=divergences.KullbackLeibler(),
-            scale=schedules.LinearRampUp(steps=ramp_up_steps, value=scale),
+            scale=_setting.ramp_up(schedules.LinearRampUp, scale=scale, ramp_up_steps=ramp_up_steps),
         )
     ]
     if entropy_scale:
