@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_consistency.ops import random
@@ -28,6 +29,10 @@ class Batch:
     """
 
     def __init__(self, data, requires=()):
+        # Outside a graph, Keras hands over arrays as they are.
+        data = keras.tree.map_structure(
+            lambda leaf: tf.convert_to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, data
+        )
         inputs, self.labels, self.sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         streams = inputs if isinstance(inputs, dict) and "labeled" in inputs else {"labeled": inputs}
         received = f"Received a batch of keys {sorted(inputs)}." if isinstance(inputs, dict) else "Received `(x, y)`."

@@ -61,9 +61,10 @@ def unused(part):
 def output_shape(model):
     """Shape of what a built model returns: a tuple, or a structure of tuples where it returns several outputs."""
     try:
-        return model.output_shape
-    except AttributeError:
-        return model.compute_output_shape(model.get_build_config()["input_shape"])
+        inputs = model.input
+    except (AttributeError, ValueError):
+        inputs = keras.tree.map_shape_structure(keras.KerasTensor, model.get_build_config()["input_shape"])
+    return keras.tree.map_structure(lambda tensor: (None, *tensor.shape[1:]), model.compute_output_spec(inputs))
 
 
 def same_outputs(student_model, teacher_network):

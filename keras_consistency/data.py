@@ -137,17 +137,18 @@ def with_views(dataset, *, labeled=None, seed=None, num_parallel_calls=tf.data.A
 
 def _check_sources(labeled, unlabeled, rows, batch_size, ratio, steps):
     for name, source in (("labeled", labeled), ("unlabeled", unlabeled)):
-        if source.length == 0:
+        if source.count_up_to(1) == 0:
             raise ValueError(f"`{name}` must hold at least one example. Received: {name} without examples.")
     sources.check_same_inputs(labeled.spec[0], unlabeled.spec)
     if unlabeled.length == tf.data.INFINITE_CARDINALITY and steps is None:
         raise ValueError(
             "`unlabeled` has no end, so an epoch has none. Received: steps=None. Pass `steps=`, e.g. `steps=1000`."
         )
-    if 0 < unlabeled.length < rows:
+    found = unlabeled.count_up_to(rows)
+    if found < rows:
         raise ValueError(
             "`unlabeled` must hold at least `batch_size * ratio` examples. "
-            f"Received: batch_size={batch_size}, ratio={ratio} and {unlabeled.length} unlabelled examples. "
+            f"Received: batch_size={batch_size}, ratio={ratio} and {found} unlabelled examples. "
             "Lower `batch_size` or `ratio`."
         )
     replicas = tf.distribute.get_strategy().num_replicas_in_sync

@@ -49,7 +49,7 @@ def checked(labels, classes):
         labels: a tensor of labels; any other structure, and labels that are no class numbers, are left alone.
         classes: number of classes.
     """
-    if not tf.is_tensor(labels) or not labels.dtype.is_integer or classes == 1:
+    if classes is None or not tf.is_tensor(labels) or not labels.dtype.is_integer or classes == 1:
         return labels
     if labels.shape.rank == 1 or (labels.shape.rank == 2 and labels.shape[-1] == 1):
         check = require(

@@ -183,12 +183,16 @@ class ConsistencyModel(keras.Model):
         """Mixes what every role is to learn, each with its target: inputs by role, labels and verdicts."""
         targets = {"labeled": labels.as_probabilities(y, self.classes)}
         for term in self.terms:
-            targets.update(zip(self._term_roles(term), verdicts[term.name].targets, strict=True))
-        inputs = [streams[stream] for (stream,) in roles.values()]
-        inputs, mixed = self.mixer(inputs, [targets[role] for role in roles], seed=random.fold(seed, -1))
-        inputs, targets = dict(zip(roles, inputs, strict=True)), dict(zip(roles, mixed, strict=True))
+            if term.name in verdicts:
+                targets.update(zip(self._term_roles(term), verdicts[term.name].targets, strict=True))
+        inputs = {role: streams[stream] for role, (stream,) in roles.items()}
+        mixed = self.mixer([inputs[role] for role in targets], list(targets.values()), seed=random.fold(seed, -1))
+        inputs |= zip(targets, mixed[0], strict=True)
+        targets = dict(zip(targets, mixed[1], strict=True))
         verdicts = {
             term.name: verdicts[term.name]._replace(targets=[targets[role] for role in self._term_roles(term)])
+            if term.name in verdicts
+            else None
             for term in self.terms
         }
         return inputs, targets["labeled"], verdicts

@@ -22,6 +22,14 @@ class Source(typing.NamedTuple):
     length: int
     whole: bool
 
+    def count_up_to(self, rows):
+        """The number of examples, or `rows` where there are more. What nobody knows the length of is read so far."""
+        if self.length == tf.data.INFINITE_CARDINALITY:
+            return rows
+        if self.length == tf.data.UNKNOWN_CARDINALITY:
+            return sum(1 for _ in self.rows.take(rows))
+        return min(self.length, rows)
+
 
 def from_labeled(labeled):
     """The source of `labeled` as `pair` takes it: arrays `(x, y[, sample_weight])` or a `tf.data.Dataset` of such."""
@@ -75,8 +83,6 @@ def _array_source(name, data):
 def _dataset_source(name, dataset):
     _map_named(_check_spec, name, dataset.element_spec)
     length = int(dataset.cardinality())
-    if length == tf.data.UNKNOWN_CARDINALITY and not any(True for _ in dataset.take(1)):
-        length = 0
 
     def check(index, examples):
         return index, _map_named(lambda label, tensor: _checked(label, tensor, index), name, examples)

@@ -108,11 +108,13 @@ class CurriculumConfidence(Part):
         return weight
 
     def _remember(self, index, predicted, confident):
-        index, predicted, confident = (replicas.all_gather(value) for value in (index, predicted, confident))
+        # Numbers, as collectives gather no truth values.
+        found = tf.where(confident, predicted, self._UNCONFIDENT)
+        index, found = replicas.all_gather(index), replicas.all_gather(found)
         known = tf.maximum(tf.gather(self.last_class.value, index), self._UNCONFIDENT)
         self.last_class.assign(
             tf.tensor_scatter_nd_update(
-                self.last_class.value, index[:, tf.newaxis], tf.where(confident, predicted, known)
+                self.last_class.value, index[:, tf.newaxis], tf.where(found == self._UNCONFIDENT, known, found)
             )
         )
 

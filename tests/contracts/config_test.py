@@ -1,0 +1,173 @@
+"""Every public part, layer and recipe has a row here, and a configuration that makes it again."""
+
+import inspect
+import json
+
+import keras
+import pytest
+
+import keras_consistency as kc
+from tests.contracts import recipes
+
+image = kc.augment.image
+
+
+def _term(**options):
+    return kc.Consistency(divergence=kc.divergences.SquaredError(), name="other", **options)
+
+
+# How to make each, with no argument at its default.
+PARTS = {
+    kc.targets.Soft: lambda: kc.targets.Soft(temperature=0.5),
+    kc.targets.Hard: lambda: kc.targets.Hard(),
+    kc.weights.Uniform: lambda: kc.weights.Uniform(),
+    kc.weights.Confidence: lambda: kc.weights.Confidence(threshold=0.7),
+    kc.weights.CurriculumConfidence: lambda: kc.weights.CurriculumConfidence(threshold=0.7, examples=9),
+    kc.weights.SignalAnnealing: lambda: kc.weights.SignalAnnealing(steps=7, shape="exp"),
+    kc.divergences.CrossEntropy: lambda: kc.divergences.CrossEntropy(),
+    kc.divergences.KullbackLeibler: lambda: kc.divergences.KullbackLeibler(),
+    kc.divergences.SquaredError: lambda: kc.divergences.SquaredError(),
+    kc.divergences.Entropy: lambda: kc.divergences.Entropy(),
+    kc.mixers.MixUp: lambda: kc.mixers.MixUp(alpha=0.3),
+    kc.forwards.Concatenated: lambda: kc.forwards.Concatenated(),
+    kc.forwards.Separate: lambda: kc.forwards.Separate(),
+    kc.schedules.LinearRampUp: lambda: kc.schedules.LinearRampUp(steps=5, value=3.0),
+    kc.schedules.SigmoidRampUp: lambda: kc.schedules.SigmoidRampUp(steps=5, value=3.0),
+    kc.perturbations.VAT: lambda: kc.perturbations.VAT(radius=2.0, xi=0.1, power_iterations=2, clip_range=(0.0, 1.0)),
+    kc.View: lambda: kc.View("strong", draw=1, perturbation=kc.perturbations.VAT(radius=2.0)),
+    kc.Consistency: lambda: _term(
+        teacher_view=["weak", kc.View("medium", draw=1)],
+        student_view=kc.View(image.Cutout(seed=3, name="cutout")),
+        target=kc.targets.Hard(),
+        weight=kc.weights.Confidence(threshold=0.7),
+        scale=kc.schedules.LinearRampUp(steps=5),
+        pool="all",
+        output="logits",
+    ),
+    kc.teachers.Self: lambda: kc.teachers.Self(training=False, name="one"),
+    kc.teachers.EMA: lambda: kc.teachers.EMA(
+        decay=0.5, warmup=False, statistics="copy", targets_from="student", training=False, name="one"
+    ),
+    kc.teachers.Frozen: lambda: kc.teachers.Frozen(recipes.student(), training=True, name="one"),
+    kc.augment.Chain: lambda: kc.augment.Chain([image.RandomFlip(seed=1, name="flip")], seed=5, name="one"),
+    image.Cutout: lambda: image.Cutout(size=0.3, uniform_size=False, fill=0.1, value_range=(0, 1), seed=2, name="one"),
+    image.RandAugment: lambda: image.RandAugment(
+        num_ops=3,
+        magnitude=0.4,
+        uniform_magnitude=False,
+        probability=0.3,
+        fill=0.1,
+        interpolation="nearest",
+        value_range=(0, 1),
+        seed=2,
+        name="one",
+    ),
+    image.RandomFlip: lambda: image.RandomFlip(probability=0.2, value_range=(0, 1), seed=2, name="one"),
+    image.RandomShift: lambda: image.RandomShift(factor=0.2, value_range=(0, 1), seed=2, name="one"),
+    kc.ConsistencyModel: lambda: kc.ConsistencyModel(
+        recipes.student(),
+        [
+            kc.Consistency(
+                student_view=image.Cutout(seed=3, name="cutout"), weight=kc.weights.Confidence(threshold=0.5)
+            ),
+            _term(scale=-1.0),
+        ],
+        teacher=kc.teachers.EMA(decay=0.5),
+        mixer=kc.mixers.MixUp(alpha=0.3),
+        labeled_view=kc.View(image.Cutout(seed=3, name="cutout2")),
+        labeled_weight=kc.weights.SignalAnnealing(steps=7),
+        forward=kc.forwards.Separate(),
+        seed=4,
+        name="one",
+    ),
+}
+# What is made only to be inherited from.
+BASES = {
+    kc.parts.Part,
+    kc.divergences.Divergence,
+    kc.teachers.Teacher,
+    kc.augment.RandomLayer,
+    image.ImageLayer,
+}
+
+
+def public_classes(module=kc, seen=None):
+    """The classes of the package that a user can name: in `__all__`, or without an underscore, module by module."""
+    seen = {} if seen is None else seen
+    for name in getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]:
+        value = getattr(module, name)
+        home = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", "")
+        if not isinstance(home, str) or not home.startswith("keras_consistency") or value in seen:
+            continue
+        if inspect.ismodule(value):
+            seen[value] = None
+            public_classes(value, seen)
+        elif inspect.isclass(value):
+            seen[value] = None
+    return {value for value in seen if inspect.isclass(value)}
+
+
+def configurable(cls):
+    """Whether a class is one of those that a configuration describes."""
+    return hasattr(cls, "get_config")
+
+
+def arguments(cls):
+    """Names of a constructor's own arguments, through `**kwargs` down to the package's last class."""
+    names = set()
+    for base in cls.__mro__:
+        if base.__module__.startswith("keras_consistency") and "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            names |= {each.name for each in parameters if each.name != "self" and each.kind != each.VAR_KEYWORD}
+            if not any(each.kind == each.VAR_KEYWORD for each in parameters):
+                break
+    return names
+
+
+def as_json(value):
+    """A configuration in a form that can be compared: nested objects as their own configurations, tuples as lists."""
+    return json.dumps(keras.saving.serialize_keras_object(value), sort_keys=True)
+
+
+def test_every_public_part_has_a_row():
+    found = {cls for cls in public_classes() if configurable(cls)}
+    assert {kc.targets.Soft, image.Cutout, kc.teachers.EMA, kc.ConsistencyModel} <= found, "the search finds nothing"
+    missing = found - set(PARTS) - BASES
+    assert not missing, f"add a row to PARTS for {sorted(cls.__name__ for cls in missing)}"
+    assert set(PARTS) | BASES <= found, "a row or base that is no longer public"
+
+
+def test_every_recipe_has_a_row():
+    assert kc.recipes.available() == recipes.NAMES
+
+
+@pytest.mark.parametrize("cls", PARTS, ids=lambda cls: cls.__name__)
+def test_configuration_names_every_argument_and_makes_the_part_again(cls):
+    part = PARTS[cls]()
+    config = part.get_config()
+    missing = arguments(cls) - set(config)
+    assert not missing
+    restored = keras.saving.deserialize_keras_object(json.loads(as_json(part)))
+    assert type(restored) is cls
+    assert as_json(restored) == as_json(part)
+    assert as_json(cls.from_config(config).get_config()) == as_json(config)
+    assert keras.saving.get_registered_name(cls) == f"keras_consistency>{cls.__name__}"
+
+
+@pytest.mark.parametrize("cls", PARTS, ids=lambda cls: cls.__name__)
+def test_rows_leave_no_argument_at_its_default(cls):
+    part = PARTS[cls]()
+    config = part.get_config()
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if name in config and parameter.default is not parameter.empty:
+            assert as_json(config[name]) != as_json(parameter.default), f"{name} is at its default in the row"
+
+
+@pytest.mark.parametrize("name", recipes.NAMES)
+def test_recipe_is_made_again_from_its_configuration(name):
+    model = recipes.model(name, images=True)
+    clone = kc.ConsistencyModel.from_config(json.loads(as_json(model.get_config())))
+    assert as_json(clone.get_config()) == as_json(model.get_config())
+    assert list(clone.view_layers) == list(model.view_layers)
+    assert [len(clone.student.weights), len(clone.network.weights)] == [4, 4]
+    assert as_json(clone.terms) == as_json(model.terms)

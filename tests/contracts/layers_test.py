@@ -1,0 +1,97 @@
+"""Every augmentation layer gives the same view eagerly, in tf.data, inside a training step, and under XLA."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_consistency as kc
+from tests.contracts import recipes
+
+image = kc.augment.image
+IMAGES, _ = recipes.examples(6, images=True)
+SEED = tf.constant([3, 4])
+
+LAYERS = {
+    kc.augment.Chain: lambda seed: kc.augment.Chain([image.RandomShift(), image.Cutout()], seed=seed),
+    image.Cutout: lambda seed: image.Cutout(seed=seed),
+    image.RandAugment: lambda seed: image.RandAugment(seed=seed),
+    image.RandomFlip: lambda seed: image.RandomFlip(seed=seed),
+    image.RandomShift: lambda seed: image.RandomShift(seed=seed),
+    image.weak: lambda seed: image.weak(flip=True, seed=seed),
+    image.strong: lambda seed: image.strong(flip=True, seed=seed),
+}
+BASES = {image.ImageLayer}
+layers = pytest.mark.parametrize("make", LAYERS.values(), ids=[each.__name__ for each in LAYERS])
+
+
+class Recorder(keras.Model):
+    """A model whose training step shows what its view layer made."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.seen = self.add_weight(shape=IMAGES.shape, trainable=False)
+
+    def train_step(self, data):
+        self.seen.assign(self.layer(data, training=True))
+        return {"done": tf.constant(1.0)}
+
+
+def in_training_step(layer):
+    """The layer's first two views in `fit`."""
+    model = Recorder(layer)
+    model.compile("sgd")
+    views = []
+    record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: views.append(model.seen.numpy()))
+    model.fit(tf.data.Dataset.from_tensors(IMAGES).repeat(2), verbose=0, shuffle=False, callbacks=[record])
+    return views
+
+
+def layers_below(base):
+    for cls in base.__subclasses__():
+        if cls.__module__.startswith("keras_consistency."):
+            yield cls
+        yield from layers_below(cls)
+
+
+def test_every_layer_has_a_row():
+    found = set(layers_below(kc.augment.RandomLayer))
+    assert image.Cutout in found
+    assert found - BASES == {each for each in LAYERS if isinstance(each, type)}
+
+
+@layers
+def test_seed_of_a_call_gives_one_view_eagerly_in_tf_data_and_under_xla(make):
+    layer = make(1)
+    view = layer(IMAGES, training=True, seed=SEED).numpy()
+    assert np.any(view != IMAGES), "nothing was changed: the comparison says nothing"
+    assert view.shape == IMAGES.shape and view.dtype == IMAGES.dtype
+    other = make(2)
+    dataset = tf.data.Dataset.from_tensors(IMAGES).repeat(3)
+    for mapped in dataset.map(lambda batch: other(batch, training=True, seed=SEED), num_parallel_calls=2):
+        np.testing.assert_allclose(mapped, view, atol=1e-3)
+    if make is LAYERS[image.strong]:
+        return  # Its layers are compiled one by one above, and itself in `jit_test`.
+    compiled = tf.function(lambda: layer(tf.constant(IMAGES), training=True, seed=SEED), jit_compile=True)
+    np.testing.assert_allclose(compiled(), view, atol=1e-3)
+
+
+@layers
+def test_generator_gives_the_same_views_eagerly_in_tf_data_and_in_a_training_step(make):
+    layer = make(5)
+    views = [layer(IMAGES, training=True).numpy() for _ in range(2)]
+    assert np.any(views[0] != views[1])
+    layer = make(5)
+    mapped = list(tf.data.Dataset.from_tensors(IMAGES).repeat(2).map(lambda batch: layer(batch, training=True)))
+    np.testing.assert_allclose(mapped, views, atol=1e-3)
+    np.testing.assert_allclose(in_training_step(make(5)), views, atol=1e-3)
+
+
+@layers
+def test_inference_and_copy(make):
+    layer = make(5)
+    np.testing.assert_array_equal(layer(IMAGES, training=False), IMAGES)
+    copy = type(layer).from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
+    np.testing.assert_array_equal(copy(IMAGES, training=True), layer(IMAGES, training=True))

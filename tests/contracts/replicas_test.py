@@ -1,0 +1,94 @@
+"""Two replicas train what one would: weights, memories and the history."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.contracts import recipes
+
+TOLERANCE = 1e-5
+
+
+@functools.cache
+def two_replicas():
+    """The one strategy of these tests: a second one numbers its collectives from the start again, and they clash."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def run(replicas, build, *, images=False, epochs=2):
+    """Trains what `build()` returns, eagerly on one replica, which saves a trace; returns it and its history."""
+    strategy = two_replicas() if replicas == 2 else tf.distribute.get_strategy()
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = build()
+        batches = recipes.batches(images=images)
+    model.run_eagerly = replicas == 1
+    history = model.fit(batches, epochs=epochs, verbose=0, shuffle=False).history
+    assert model.optimizer.iterations.numpy() == 4 * epochs
+    return model, history
+
+
+def assert_same(build, *, images=False, epochs=2):
+    """Trains on one and on two replicas, compares weights and history, and returns the model and history of one."""
+    one, expected = run(1, build, images=images, epochs=epochs)
+    two, logs = run(2, build, images=images, epochs=epochs)
+    recipes.assert_equal_state(one, two, atol=TOLERANCE)
+    assert logs.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(logs[name], values, rtol=0, atol=TOLERANCE, err_msg=name)
+    return one, expected
+
+
+@pytest.mark.parametrize("name", recipes.NAMES)
+def test_recipe_trains_the_same(name):
+    start = recipes.state(recipes.model(name))
+    model, history = assert_same(lambda: recipes.model(name))
+    moved = [np.abs(a - b).max() for a, b in zip(start, recipes.state(model), strict=True)]
+    assert min(moved) > 1e-3, "a network or a memory has not moved: the comparison says nothing"
+    assert history["loss"][-1] != history["supervised_loss"][-1]
+    if "threshold" in recipes.RECIPES[name].options:
+        assert 0 < np.mean(history["consistency_mask_rate"]) < 1
+
+
+@pytest.mark.parametrize("name", recipes.NAMES)
+def test_recipe_trains_the_same_with_synchronised_batch_normalisation(name):
+    assert_same(lambda: recipes.model(name, network=recipes.student(normalize=True)), epochs=1)
+
+
+@pytest.mark.parametrize("name", ["fixmatch", "mixmatch"])
+def test_image_views_are_drawn_for_the_global_batch(name):
+    assert_same(lambda: recipes.model(name, images=True), images=True, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "clip", [{"global_clipnorm": 0.1}, {"clipnorm": 0.05}, {"clipvalue": 0.01}], ids=lambda clip: [*clip][0]
+)
+def test_clipping_acts_on_the_gradient_of_the_global_batch(clip):
+    start = recipes.state(recipes.model("fixmatch"))
+    model, _ = assert_same(lambda: recipes.model("fixmatch", optimizer=keras.optimizers.SGD(0.1, **clip)), epochs=1)
+    free, _ = run(1, lambda: recipes.model("fixmatch", optimizer=keras.optimizers.SGD(0.1)), epochs=1)
+    moved, moved_free = (
+        sum(np.sum((a - b) ** 2) for a, b in zip(start[:4], recipes.state(each)[:4], strict=True))
+        for each in (model, free)
+    )
+    assert 0 < moved < moved_free / 2, "nothing was clipped: the comparison says nothing"
+
+
+def test_clipping_acts_on_the_unscaled_gradient_in_mixed_precision():
+    def build():
+        keras.config.set_dtype_policy("mixed_float16")
+        optimizer = keras.optimizers.LossScaleOptimizer(
+            keras.optimizers.Adam(0.01, global_clipnorm=0.1), initial_scale=2.0**10, dynamic_growth_steps=2
+        )
+        return recipes.model("fixmatch", optimizer=optimizer)
+
+    one, expected = run(1, build, epochs=1)
+    two, logs = run(2, build, epochs=1)
+    assert one.optimizer.dynamic_scale.numpy() == two.optimizer.dynamic_scale.numpy() == 2.0**12
+    # The gradients themselves are rounded to float16, differently in half a batch.
+    recipes.assert_equal_state(one, two, atol=2e-3)
+    np.testing.assert_allclose(logs["loss"], expected["loss"], atol=1e-3)
