@@ -2,6 +2,11 @@
 either.
 """
 
+import pathlib
+import tempfile
+import warnings
+
+import keras
 import tensorflow as tf
 
 
@@ -14,3 +19,36 @@ def track_loss(model, loss, inputs):
         inputs: a tensor whose first axis counts the batch's examples.
     """
     model._loss_tracker.update_state(loss, sample_weight=tf.shape(inputs)[0])
+
+
+def copy_model(model):
+    """A second model with the same configuration and state, that of adapted preprocessing layers included.
+
+    `keras.models.clone_model` copies no state and no subclassed model: this goes through a file in Keras's own format.
+
+    Args:
+        model: a built `keras.Model`; its classes need not be registered.
+
+    Raises:
+        ValueError: where the model cannot be rebuilt from its configuration.
+    """
+    classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
+    try:
+        with keras.saving.custom_object_scope(classes), warnings.catch_warnings():
+            # Keras's own saving converts its variables in a way that NumPy 2 warns of.
+            warnings.filterwarnings("ignore", message="__array__", category=DeprecationWarning)
+            with tempfile.TemporaryDirectory() as directory:
+                path = pathlib.Path(directory) / "model.keras"
+                model.save(path)
+                copied = keras.saving.load_model(path, compile=False, safe_mode=False)
+    except Exception as error:
+        raise ValueError(
+            f"The model {model.name!r} cannot be copied, as it cannot be rebuilt from its configuration. Give each of "
+            f"its classes a `get_config` that names every constructor argument. Keras says: {error}"
+        ) from error
+    if [weight.shape for weight in copied.weights] != [weight.shape for weight in model.weights]:
+        raise ValueError(
+            f"The model {model.name!r} cannot be copied: rebuilt from its configuration it has other weights. Create "
+            "them in `build`, from constructor arguments that `get_config` names."
+        )
+    return copied

@@ -16,13 +16,17 @@ def clip_over_replicas(optimizer, gradients):
         gradients: list of tensors, `IndexedSlices` or `None`, still scaled by the loss scale.
 
     Returns:
-        The list, unchanged on one replica or where the optimizer does not clip.
+        The list: unchanged where the optimizer does not clip, only made dense on one replica.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if replicas.count() == 1 or not (inner.clipnorm or inner.global_clipnorm or inner.clipvalue):
+    if not (inner.clipnorm or inner.global_clipnorm or inner.clipvalue):
+        return gradients
+    # Keras takes the norm of `IndexedSlices` before it adds up rows that occur twice.
+    gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+    if replicas.count() == 1:
         return gradients
     scale = optimizer.dynamic_scale.value if inner is not optimizer else 1.0
-    present = [tf.convert_to_tensor(gradient) / scale for gradient in gradients if gradient is not None]
+    present = [gradient / scale for gradient in gradients if gradient is not None]
     present = replicas.all_sum(present)
     if inner.clipnorm:
         present = [tf.clip_by_norm(gradient, inner.clipnorm) for gradient in present]

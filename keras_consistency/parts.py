@@ -36,6 +36,8 @@ class Part:
     @classmethod
     def from_config(cls, config):
         """The part that `get_config` described."""
+        # Serialized first, as the values may be parts and layers or what Keras's saving made of them.
+        config = {name: keras.saving.serialize_keras_object(value) for name, value in config.items()}
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
     def __repr__(self):

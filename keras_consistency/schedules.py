@@ -25,6 +25,9 @@ class _RampUp(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self):
         return {"steps": self.steps, "value": self.value}
 
+    def __repr__(self):
+        return f"{type(self).__name__}(steps={self.steps!r}, value={self.value!r})"
+
 
 @keras.saving.register_keras_serializable(package="keras_consistency")
 class LinearRampUp(_RampUp):

@@ -95,10 +95,26 @@ def batches(source, size, shuffle, seed, *, repeat):
     rows = source.rows
     if shuffle:
         buffer = source.length if source.whole else _BUFFER if shuffle is True else shuffle
-        rows = rows.shuffle(min(buffer, source.length) if source.length > 0 else buffer, seed=seed)
-    if repeat:
+        buffer = min(buffer, source.length) if source.length > 0 else buffer
+        rows = _reshuffled(rows, buffer, seed) if repeat else rows.shuffle(buffer, seed=seed)
+    elif repeat:
         rows = rows.repeat()
     return source.read(rows.batch(size, drop_remainder=True))
+
+
+def _reshuffled(rows, buffer, seed):
+    """Pass after pass over the rows, each in an order of its own.
+
+    The seeds of all passes follow from one draw an iterator. `shuffle` and `repeat` would draw as they go, and so more
+    or less often in an epoch, depending on how far tf.data happens to have read ahead.
+    """
+
+    def shuffled(pass_seed):
+        tf.random.set_seed(1)  # of this function's graph: tf.data takes no tensor for a seed where the global one is 0
+        return rows.shuffle(buffer, seed=pass_seed, reshuffle_each_iteration=False)
+
+    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    return seeds.flat_map(shuffled).apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
 def _map_named(function, name, value):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_consistency import _compat
 from keras_consistency.parts import check_range
 
 
@@ -138,17 +139,7 @@ class EMA(Teacher):
         return network(inputs, training=self.training)
 
     def network_for(self, student):
-        with keras.saving.custom_object_scope({type(student).__name__: type(student)}):
-            network = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(student))
-        if len(network.weights) != len(student.weights):
-            raise ValueError(
-                "`student` cannot be copied into a teacher: rebuilt from its configuration it has "
-                f"{len(network.weights)} weights instead of {len(student.weights)}. Give its class a `get_config` "
-                "that names every constructor argument, and create its weights in `build`. "
-                f"Received: student={student!r}"
-            )
-        network.set_weights(student.get_weights())
-        return network
+        return _compat.copy_model(student)
 
     def update(self, student, step, applied):
         decay = tf.constant(self.decay, tf.float32)

@@ -24,6 +24,7 @@
 """
 
 import random as python_random
+import time
 
 import keras
 import numpy as np
@@ -380,6 +381,22 @@ def test_trap_14_draws_are_per_image_and_seeded(preset):
     assert len({view.tobytes() for view in first}) > 4, "images of one batch must get draws of their own"
     np.testing.assert_array_equal(first, views(1))
     assert np.any(first != preset(seed=4)(batch).numpy())
+
+
+def test_trap_14_order_does_not_depend_on_how_far_the_pipeline_reads_ahead():
+    def labels(pause):
+        keras.utils.set_random_seed(0)
+        batches = kc.data.pair((np.arange(20.0), np.arange(20)), np.arange(50.0), batch_size=10, ratio=1, steps=1)
+        seen = []
+        for _ in range(8):
+            for _, y in batches:
+                time.sleep(pause)  # tf.data goes on shuffling meanwhile
+                seen.append(y.numpy().tolist())
+        return seen
+
+    first = labels(0.0)
+    assert first == labels(0.05)
+    assert len({tuple(rows) for rows in first}) == 8
 
 
 # 15
