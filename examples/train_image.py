@@ -15,7 +15,7 @@ import os
 import pathlib
 import time
 
-from absl import app, flags
+from absl import app, flags, logging
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
@@ -23,6 +23,7 @@ import keras  # noqa: E402
 import matplotlib  # noqa: E402
 
 matplotlib.use("agg")
+import numpy as np  # noqa: E402
 from matplotlib import pyplot  # noqa: E402
 
 import keras_consistency as kc  # noqa: E402
@@ -137,6 +138,42 @@ def compare(recipe, train_data, test_data, **budget):
     return runs
 
 
+def load_images(name):
+    """Training and test images with labels: two pairs of arrays.
+
+    Raises:
+        app.UsageError: if there is no such data set, it cannot be had, or it holds no images.
+    """
+    try:
+        train_data, test_data = kc.datasets.load(name)
+    except (ValueError, ConnectionError, ImportError) as error:
+        raise app.UsageError(f"--dataset: {error}") from None
+    if train_data[0].ndim != 4:
+        raise app.UsageError(
+            f"--dataset must hold images. Received: --dataset={name}, with {train_data[0].dtype} inputs"
+        )
+    return train_data, test_data
+
+
+def check_sizes(x, y, *, labels, unlabeled):
+    """Whether the images suffice for the labels to keep and for the unlabelled images of one step.
+
+    Raises:
+        app.UsageError: if they do not.
+    """
+    classes, rarest = int(y.max()) + 1, int(np.bincount(y).min())
+    if labels % classes or labels > classes * rarest:
+        raise app.UsageError(
+            f"--labels must be a multiple of the number of classes, {classes}, and at most {classes * rarest}. "
+            f"Received: --labels={labels}"
+        )
+    if unlabeled > len(x):
+        raise app.UsageError(
+            f"--batch_size times --ratio must be at most the number of training images, {len(x)}. "
+            f"Received: a product of {unlabeled}"
+        )
+
+
 def prepare_output(path):
     """The directory to write, new or empty, made now so that no training is lost to it.
 
@@ -184,15 +221,9 @@ def main(argv):
     """Trains both models and writes what came of it."""
     if len(argv) > 1:
         raise app.UsageError(f"Every argument must be a flag. Received: {' '.join(argv[1:])}")
-    try:
-        train_data, test_data = kc.datasets.load(DATASET.value)
-    except ValueError as error:
-        raise app.UsageError(f"--dataset: {error}") from None
-    classes = int(train_data[1].max()) + 1
-    if LABELS.value % classes:
-        raise app.UsageError(
-            f"--labels must be a multiple of the number of classes, {classes}. Received: --labels={LABELS.value}"
-        )
+    logging.set_verbosity(logging.WARNING)
+    train_data, test_data = load_images(DATASET.value)
+    check_sizes(*train_data, labels=LABELS.value, unlabeled=BATCH_SIZE.value * RATIO.value)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     output = prepare_output(OUTPUT_DIR.value or f"runs/{RECIPE.value}-{DATASET.value}-{stamp}")
 

@@ -3,10 +3,10 @@
 import dataclasses
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_consistency.ops import random
+from keras_consistency.ops.require import require
 from keras_consistency.views import View
 
 
@@ -29,11 +29,14 @@ class Batch:
     """
 
     def __init__(self, data, requires=()):
-        # Outside a graph, Keras hands over arrays as they are.
-        data = keras.tree.map_structure(
-            lambda leaf: tf.convert_to_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, data
-        )
+        # Eagerly, `train_on_batch` hands over NumPy arrays.
+        data = keras.tree.map_structure(lambda leaf: leaf if leaf is None else tf.convert_to_tensor(leaf), data)
         inputs, self.labels, self.sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(inputs, dict) and "unlabeled" in inputs and "labeled" not in inputs:
+            raise ValueError(
+                'Training needs labelled examples beside the unlabelled ones, under the key "labeled": make the '
+                f"batches with `kc.data.pair`. Received a batch of keys {sorted(inputs)}."
+            )
         streams = inputs if isinstance(inputs, dict) and "labeled" in inputs else {"labeled": inputs}
         received = f"Received a batch of keys {sorted(inputs)}." if isinstance(inputs, dict) else "Received `(x, y)`."
         if self.labels is None:
@@ -49,7 +52,10 @@ class Batch:
                     + received
                 )
         self.index = streams.get("index")
-        self._streams = streams
+        self._streams = {
+            key: keras.tree.map_structure(lambda leaf, key=key: _finite(key, leaf), value)
+            for key, value in streams.items()
+        }
 
     def sources(self, pool):
         """The streams that a pool consists of, as keys."""
@@ -119,3 +125,18 @@ class Streams:
         inputs = self.batch.inputs(source)
         outputs = self._layers[view.layer.name](inputs, training=True)
         return keras.tree.map_structure(tf.stop_gradient, outputs)
+
+
+def _finite(key, inputs):
+    """The inputs, in a step that fails where they hold a NaN. Their sum is the cheapest thing that shows it."""
+    if not inputs.dtype.is_floating:
+        return inputs
+    check = require(
+        tf.math.is_finite(tf.reduce_sum(tf.cast(inputs, tf.float32))),
+        f'The inputs "{key}" of the batch must be finite: repair or remove examples with NaN. Received: a batch whose '
+        "lowest and highest values are",
+        tf.reduce_min(inputs),
+        tf.reduce_max(inputs),
+    )
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(inputs)

@@ -4,6 +4,10 @@ import keras
 
 from keras_consistency.consistency import Consistency
 from keras_consistency.teachers import Teacher
+from keras_consistency.views import View
+
+_MODULES = {"mixer": "mixers", "forward": "forwards", "labeled_weight": "weights"}
+_ACTIVATIONS = ("softmax", "log_softmax", "sigmoid", "Softmax", "LogSoftmax", "Sigmoid")
 
 
 def student(model):
@@ -15,14 +19,20 @@ def student(model):
             "`student` must be built: start it with a `keras.Input`, or call it on a batch first. "
             f"Received: student={model!r}, not built"
         )
+    logits("student", model)
+
+
+def logits(name, model):
+    """Raises if the model ends in a softmax, as far as one can see."""
     last = model
-    while getattr(last, "layers", None):
-        last = last.layers[-1]
+    while getattr(last, "operations", None) or getattr(last, "layers", None):
+        last = (getattr(last, "operations", None) or last.layers)[-1]
     activation = getattr(getattr(last, "activation", None), "__name__", None)
-    if isinstance(last, keras.layers.Softmax) or activation in ("softmax", "log_softmax", "sigmoid"):
+    activation = activation or type(last).__name__
+    if activation in _ACTIVATIONS:
         raise ValueError(
-            "`student` must return logits: leave out the activation at its end and compile with a loss that has "
-            f"`from_logits=True`. Received: a student that ends in layer {last.name!r} with {activation or 'softmax'}"
+            f"`{name}` must return logits: leave out the activation at its end and compile with a loss that has "
+            f"`from_logits=True`. Received: a {name} that ends in {last.name!r}, a {activation.lower()}"
         )
 
 
@@ -50,6 +60,20 @@ def teacher(value):
             "`teacher` must be a part of `kc.teachers`; wrap a trained network as `kc.teachers.Frozen(network)`. "
             f"Received: teacher={value!r}"
         )
+
+
+def part(name, value):
+    """Raises unless the value of an argument is a part that can be called, or `None`."""
+    if value is not None and (isinstance(value, type) or not callable(value)):
+        raise TypeError(f"`{name}` must be a part of `kc.{_MODULES[name]}`, or None. Received: {name}={value!r}")
+
+
+def one_view(name, value):
+    """Raises unless the value of an argument is one view."""
+    if isinstance(value, (list, tuple)):
+        raise ValueError(f"`{name}` must be one view. Received: {name}={value!r}")
+    if not (value is None or isinstance(value, (str, View, keras.layers.Layer))):
+        raise TypeError(f"`{name}` must be a Keras layer, a `kc.View` or None. Received: {name}={value!r}")
 
 
 def unused(part):

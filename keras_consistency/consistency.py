@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_consistency import divergences, targets, weights
-from keras_consistency.parts import Look, Part
+from keras_consistency.parts import Look, Part, check_range
 from keras_consistency.views import as_views
 
 _POOLS = ("unlabeled", "labeled", "all")
@@ -51,13 +51,18 @@ class Consistency(Part):
             raise ValueError(f"`pool` must be one of {list(_POOLS)}. Received: pool={pool!r}")
         if not (isinstance(scale, (int, float)) or callable(scale)):
             raise TypeError(f"`scale` must be a number or a schedule `step -> number`. Received: scale={scale!r}")
+        if isinstance(scale, (int, float)):
+            check_range("scale", scale, float("-inf"), float("inf"), open_low=True, open_high=True)
+        for argument, view in (("teacher_view", teacher_view), ("student_view", student_view)):
+            if isinstance(view, (list, tuple)) and not view:
+                raise ValueError(f"`{argument}` must name at least one view. Received: {argument}={view!r}")
         self.teacher_view = teacher_view
         self.student_view = student_view
         self.target = target or targets.Soft()
         self.weight = weight or weights.Uniform()
         self.divergence = divergence or divergences.KullbackLeibler()
         for argument in ("target", "weight", "divergence"):
-            if not callable(getattr(self, argument)):
+            if isinstance(getattr(self, argument), type) or not callable(getattr(self, argument)):
                 raise TypeError(
                     f"`{argument}` must be a part of `kc.{argument}s`. Received: {argument}={getattr(self, argument)!r}"
                 )

@@ -15,6 +15,11 @@ def as_probabilities(labels, classes):
     """
     if labels.shape.rank == 2 and labels.shape[-1] == classes and classes > 1:
         return tf.cast(labels, tf.float32)
+    if labels.shape.rank == 2 and labels.shape[-1] != 1:
+        raise ValueError(
+            f"`y` must hold class numbers, or probabilities of {classes} classes. "
+            f"Received: labels of shape {labels.shape}"
+        )
     return tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), classes)
 
 
@@ -49,7 +54,7 @@ def checked(labels, classes):
         labels: a tensor of labels; any other structure, and labels that are no class numbers, are left alone.
         classes: number of classes.
     """
-    if classes is None or not tf.is_tensor(labels) or not labels.dtype.is_integer or classes == 1:
+    if classes is None or not tf.is_tensor(labels) or labels.dtype == tf.string or classes == 1:
         return labels
     if labels.shape.rank == 1 or (labels.shape.rank == 2 and labels.shape[-1] == 1):
         check = require(

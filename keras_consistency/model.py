@@ -68,11 +68,16 @@ class ConsistencyModel(keras.Model):
         self.student = student
         self.terms = list(terms) if isinstance(terms, (list, tuple)) else [terms]
         self.mixer = mixer
+        checks.part("mixer", mixer)
+        checks.part("forward", forward)
+        checks.part("labeled_weight", labeled_weight)
+        checks.one_view("labeled_view", labeled_view)
         checks.terms(self.terms, mixer)
         self.teacher = Self() if teacher is None else teacher
         checks.teacher(self.teacher)
         self.teacher.attach(student)
         checks.same_outputs(student, self.teacher.network)
+        checks.logits("teacher", self.teacher.network)
         self.labeled_view = labeled_view
         self.labeled_weight = labeled_weight
         self.forward = Concatenated() if forward is None else forward

@@ -115,6 +115,8 @@ class EMA(Teacher):
 
     def __init__(self, *, decay=0.999, warmup=True, statistics="ema", targets_from="teacher", training=None, **kwargs):
         check_range("decay", decay, 0, 1, open_high=True)
+        if not isinstance(warmup, bool):
+            raise TypeError(f"`warmup` must be True or False. Received: warmup={warmup!r}")
         if statistics not in ("copy", "ema", "own"):
             raise ValueError(f"`statistics` must be 'copy', 'ema' or 'own'. Received: statistics={statistics!r}")
         if targets_from not in ("teacher", "student"):

@@ -35,8 +35,10 @@ def as_value_errors():
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        found = re.search(rf"\[{_MARK} (.*?)\](.*)", error.message)
+        # The message may hold brackets itself; the values are what is left of the line. Quotes come escaped.
+        found = re.search(rf"\[{_MARK} (.*?)\]((?: \[[^\[\]]*\])*)\s*$", error.message, re.MULTILINE)
         if not found:
             raise
         message, values = found.groups()
+        message = message.replace('\\"', '"').replace("\\'", "'")
         raise ValueError(message + values.replace("[", "").replace("]", "").rstrip()) from None

@@ -35,7 +35,9 @@ class VAT(Part):
         check_range("radius", radius, 0, float("inf"), open_high=True)
         check_range("xi", xi, 0, 1, open_low=True)
         check_count("power_iterations", power_iterations)
-        if clip_range is not None and not (len(clip_range) == 2 and clip_range[0] < clip_range[1]):
+        if clip_range is not None and not (
+            isinstance(clip_range, (list, tuple)) and len(clip_range) == 2 and clip_range[0] < clip_range[1]
+        ):
             raise ValueError(f"`clip_range` must be `(low, high)` with low < high. Received: clip_range={clip_range!r}")
         self.radius = radius
         self.xi = xi

@@ -3,6 +3,7 @@
 from keras_consistency import divergences, targets, weights
 from keras_consistency.consistency import Consistency
 from keras_consistency.model import ConsistencyModel
+from keras_consistency.parts import check_count
 from keras_consistency.recipes import _setting
 
 
@@ -52,6 +53,8 @@ def uda(
             "`annealing` and `annealing_steps` go together: the shape of the release and its length. "
             f"Received: annealing={annealing!r}, annealing_steps={annealing_steps!r}"
         )
+    if annealing_steps is not None:
+        check_count("annealing_steps", annealing_steps)
     shapes = sorted(weights.SignalAnnealing.SHAPES)
     if annealing is not None and annealing not in shapes:
         raise ValueError(f"`annealing` must be one of {shapes} or None. Received: annealing={annealing!r}")

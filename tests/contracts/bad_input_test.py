@@ -248,7 +248,6 @@ COMPOSITION = {
         "perturb",
     ),
     "mixer over another pool": (mixup(pool="all"), ValueError, "`terms`", "`mixer`", "pool='all'"),
-    "mixer without a target": (mixup(divergence=kc.divergences.Entropy()), ValueError, "`mixer`", "target"),
     "one name for two terms": (
         composed(kc.Consistency(), kc.Consistency()),
         ValueError,

@@ -13,7 +13,7 @@ LAYERS = (
     {"labels", "parts"},
     {"gradients", "schedules"},
     {"augment", "divergences", "forwards", "metrics", "mixers", "perturbations", "targets", "views", "weights"},
-    {"batch", "consistency", "datasets", "streams", "teachers"},
+    {"batch", "consistency", "datasets", "sources", "teachers"},
     {"checks", "data"},
     {"model"},
     {"callbacks", "evaluation", "export", "recipes", "search"},

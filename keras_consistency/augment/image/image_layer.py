@@ -1,5 +1,6 @@
 """The base of the image layers: what images they take, and drawing apart from applying."""
 
+import math
 import numbers
 
 import tensorflow as tf
@@ -38,7 +39,9 @@ class ImageLayer(RandomLayer):
         super().__init__(seed=seed, **kwargs)
         valid = isinstance(value_range, (list, tuple)) and len(value_range) == 2
         valid = (
-            valid and all(isinstance(bound, numbers.Real) for bound in value_range) and value_range[0] < value_range[1]
+            valid
+            and all(isinstance(bound, numbers.Real) and math.isfinite(bound) for bound in value_range)
+            and value_range[0] < value_range[1]
         )
         if not valid:
             raise ValueError(
