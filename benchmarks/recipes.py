@@ -11,7 +11,7 @@ import json
 import pathlib
 import statistics
 
-from absl import app, flags
+from absl import app, flags, logging
 
 import keras_consistency as kc
 from examples import train_image
@@ -60,6 +60,7 @@ def markdown(results, seeds):
 def main(argv):
     """Runs what is not in the results file yet, then prints the table."""
     del argv
+    logging.set_verbosity(logging.WARNING)
     known = {"supervised", *kc.recipes.available()}
     if unknown := set(RECIPES.value) - known:
         raise app.UsageError(f"--recipes must be of {sorted(known)}. Received: {sorted(unknown)}")

@@ -36,6 +36,8 @@ class Bound(keras.Model):
         super().__init__()
         self.student = student
         self.teacher = teacher
+        for variable in teacher.variables:
+            variable.trainable = False
         self.training = training
         self.built = True
 
