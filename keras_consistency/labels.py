@@ -48,7 +48,7 @@ def loss_on_probabilities(loss):
 
 
 def checked(labels, classes):
-    """The labels, in a step that fails where integer labels lie outside `[0, classes)`.
+    """The labels, in a step that fails where class numbers lie outside `[0, classes)`.
 
     Args:
         labels: a tensor of labels; any other structure, and labels that are no class numbers, are left alone.

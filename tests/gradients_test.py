@@ -59,7 +59,13 @@ def test_keras_alone_applies_another_gradient():
     assert max(np.abs(a - b).max() for a, b in zip(found, CLIPS["global_clipnorm"](0.5), strict=True)) > 0.01
 
 
-@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0, clipnorm=0.1)])
-def test_gradients_of_one_replica_are_left_to_keras(optimizer):
-    given = [tf.constant([3.0]), None]
-    assert clip_over_replicas(optimizer, given) is given
+def test_gradients_of_an_optimizer_that_does_not_clip_are_left_alone():
+    given = [tf.IndexedSlices(tf.ones([2, 1]), tf.constant([1, 1]), dense_shape=tf.constant([3, 1])), None]
+    assert clip_over_replicas(keras.optimizers.SGD(1.0), given) is given
+
+
+def test_gradients_of_one_replica_are_only_made_dense():
+    given = [tf.IndexedSlices(tf.ones([2, 1]), tf.constant([1, 1]), dense_shape=tf.constant([3, 1])), None]
+    dense, absent = clip_over_replicas(keras.optimizers.SGD(1.0, clipnorm=0.1), given)
+    np.testing.assert_array_equal(dense, [[0.0], [2.0], [0.0]])
+    assert absent is None
