@@ -130,6 +130,6 @@ def sharpen(images, factor):
 
 def _blend(base, values, factor):
     """`base + factor * (values - base)`, truncated to uint8: uint8 `values`, `(n, ...)`; `factor` in [0, 1]."""
-    factor = tf.reshape(factor, [-1] + [1] * (values.shape.rank - 1))
+    factor = tf.reshape(factor, [-1] + [1] * (len(values.shape) - 1))
     base = tf.cast(base, tf.float32)
     return tf.cast(base + factor * (tf.cast(values, tf.float32) - base), tf.uint8)
