@@ -75,7 +75,8 @@ class Self(Teacher):
 
     Args:
         training: whether a forward of its own runs in training mode, as in FixMatch and UDA, where the weak view goes
-            through the network together with everything else.
+            through the network together with everything else: batch normalisation takes the view's own statistics then,
+            and its moving averages see them too. `False` takes the moving averages and leaves them alone.
     """
 
     def __init__(self, *, training=True, **kwargs):
