@@ -6,6 +6,7 @@ from keras_consistency._version import __version__
 _requirements.check()
 
 from keras_consistency import (  # noqa: E402 - after the check that they can be imported
+    alignments,
     augment,
     data,
     datasets,
@@ -29,6 +30,7 @@ __all__ = [
     "ConsistencyModel",
     "View",
     "__version__",
+    "alignments",
     "augment",
     "data",
     "datasets",

@@ -1,5 +1,6 @@
 """One term of the consistency loss."""
 
+import dataclasses
 from typing import NamedTuple
 
 import keras
@@ -25,6 +26,7 @@ class Consistency(Part):
         student_view: what the student learns on, likewise; with a list, the divergence is averaged.
         target: part of `kc.targets`.
         weight: part of `kc.weights`.
+        alignment: part of `kc.alignments`, applied to the teacher's answer before target and weight see it, or `None`.
         divergence: part of `kc.divergences`.
         scale: factor of the term: a number of any sign, or a schedule `step -> number`.
         pool: the examples: `"unlabeled"`, `"labeled"` or `"all"`. In batches where every example has a label,
@@ -41,6 +43,7 @@ class Consistency(Part):
         student_view=None,
         target=None,
         weight=None,
+        alignment=None,
         divergence=None,
         scale=1.0,
         pool="unlabeled",
@@ -60,8 +63,9 @@ class Consistency(Part):
         self.student_view = student_view
         self.target = target or targets.Soft()
         self.weight = weight or weights.Uniform()
+        self.alignment = alignment
         self.divergence = divergence or divergences.KullbackLeibler()
-        for argument in ("target", "weight", "divergence"):
+        for argument in ("target", "weight", "divergence", *(() if alignment is None else ("alignment",))):
             if isinstance(getattr(self, argument), type) or not callable(getattr(self, argument)):
                 raise TypeError(
                     f"`{argument}` must be a part of `kc.{argument}s`. Received: {argument}={getattr(self, argument)!r}"
@@ -86,7 +90,7 @@ class Consistency(Part):
     @property
     def parts(self):
         """The parts that may hold state."""
-        return (self.target, self.weight, self.divergence)
+        return tuple(part for part in (self.alignment, self.target, self.weight, self.divergence) if part is not None)
 
     @property
     def requires(self):
@@ -131,6 +135,8 @@ class Consistency(Part):
             for view in self.teacher_views
         ]
         look = Look(logits=tf.stop_gradient(_mean_answer(views)), step=step, index=streams.batch.index)
+        if self.alignment is not None:
+            look = dataclasses.replace(look, logits=self.alignment(look))
         target = tf.stop_gradient(self.target(look))
         weight = tf.stop_gradient(tf.cast(self.weight(look), tf.float32))
         return Verdict([target] * len(self.student_views), weight)

@@ -6,7 +6,18 @@ from keras_consistency.model import ConsistencyModel
 from keras_consistency.recipes import _setting
 
 
-def fixmatch(student, *, threshold=0.95, scale=1.0, ema=0.999, weak=None, strong=None, value_range=(0, 255), **kwargs):
+def fixmatch(
+    student,
+    *,
+    threshold=0.95,
+    alignment=None,
+    scale=1.0,
+    ema=0.999,
+    weak=None,
+    strong=None,
+    value_range=(0, 255),
+    **kwargs,
+):
     """FixMatch: the student learns on the strong view the class that it is confident of on the weak one.
 
     Unlabelled loss: `scale * mean 1[max p(w) >= threshold] CE(argmax p(w), p(s))`.
@@ -14,6 +25,8 @@ def fixmatch(student, *, threshold=0.95, scale=1.0, ema=0.999, weak=None, strong
     Args:
         student: built `keras.Model` that returns logits.
         threshold: least confidence of an example that counts, in [0, 1].
+        alignment: part of `kc.alignments`, or `None` as in most of the paper's runs. With a handful of labels and
+            balanced classes, `DistributionAlignment()` keeps a class from being lost to its neighbour.
         scale: factor of the unlabelled loss.
         ema: decay of the average of the student that is evaluated; `None` evaluates the student.
         weak: view of the labelled examples and for the targets.
@@ -35,6 +48,7 @@ def fixmatch(student, *, threshold=0.95, scale=1.0, ema=0.999, weak=None, strong
         student_view=strong,
         target=targets.Hard(),
         weight=weights.Confidence(threshold=threshold),
+        alignment=alignment,
         divergence=divergences.CrossEntropy(),
         scale=scale,
     )

@@ -323,7 +323,7 @@ def test_views_missing_for_a_student_without_images(name):
 NUMBER, DECAY, SHARE = (float("nan"), "1", None), (-0.1, 1.0, "0.9"), (-0.1, 1.1, float("nan"), "0.9", None)
 RAMP, POSITIVE, COUNT = (-1, 1.5), (0, -1.0, float("inf"), float("nan"), "1"), (0, 1.5, "1")
 RANGES = {
-    "fixmatch": {"threshold": SHARE, "scale": NUMBER, "ema": DECAY},
+    "fixmatch": {"threshold": SHARE, "alignment": (True, 0.5), "scale": NUMBER, "ema": DECAY},
     "flexmatch": {"threshold": SHARE, "examples": COUNT, "scale": NUMBER, "ema": DECAY},
     "mean_teacher": {"scale": NUMBER, "ramp_up_steps": RAMP, "ema": (*DECAY, None), "statistics": ("mean", None)},
     "mixmatch": {"temperature": POSITIVE, "alpha": POSITIVE, "scale": NUMBER, "ramp_up_steps": RAMP, "ema": DECAY},

@@ -21,6 +21,9 @@ PARTS = {
     kc.targets.Soft: lambda: kc.targets.Soft(temperature=0.5),
     kc.targets.Hard: lambda: kc.targets.Hard(),
     kc.weights.Uniform: lambda: kc.weights.Uniform(),
+    kc.alignments.DistributionAlignment: lambda: kc.alignments.DistributionAlignment(
+        prior=[0.5, 0.2, 0.3], momentum=0.8
+    ),
     kc.weights.Confidence: lambda: kc.weights.Confidence(threshold=0.7),
     kc.weights.CurriculumConfidence: lambda: kc.weights.CurriculumConfidence(threshold=0.7, examples=9),
     kc.weights.SignalAnnealing: lambda: kc.weights.SignalAnnealing(steps=7, shape="exp"),
@@ -40,6 +43,7 @@ PARTS = {
         student_view=kc.View(image.Cutout(seed=3, name="cutout")),
         target=kc.targets.Hard(),
         weight=kc.weights.Confidence(threshold=0.7),
+        alignment=kc.alignments.DistributionAlignment(momentum=0.8),
         scale=kc.schedules.LinearRampUp(steps=5),
         pool="all",
         output="logits",
