@@ -4,7 +4,8 @@
 
 The table of the README. A run is that of `examples/train_image.py`: the same network, labels, augmentation and steps
 for all, the moving average after the last step, no checkpoint picked. Finished runs are kept in the results file, so
-that the command can be stopped and started again; name another file, or remove it, to measure anew.
+that the command can be stopped and started again; name another file, or remove it, to measure anew. `NAME:defaults` is
+a recipe without the example's settings for it, with the paper's defaults.
 """
 
 import json
@@ -17,7 +18,11 @@ import keras_consistency as kc
 from examples import train_image
 
 SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds: each draws other labels, weights and views.")
-RECIPES = flags.DEFINE_list("recipes", ["supervised", *kc.recipes.available()], "What to run.")
+RECIPES = flags.DEFINE_list(
+    "recipes",
+    ["supervised", *kc.recipes.available(), *(f"{name}:defaults" for name in train_image.SETTINGS)],
+    "What to run.",
+)
 RESULTS = flags.DEFINE_string("results", "benchmarks/results/recipes-mnist5k-40.json", "File of finished runs.")
 HOLD_OUT = flags.DEFINE_integer(
     "hold_out",
@@ -62,7 +67,7 @@ def main(argv):
     del argv
     logging.set_verbosity(logging.WARNING)
     known = {"supervised", *kc.recipes.available()}
-    if unknown := set(RECIPES.value) - known:
+    if unknown := {name.partition(":")[0] for name in RECIPES.value} - known:
         raise app.UsageError(f"--recipes must be of {sorted(known)}. Received: {sorted(unknown)}")
     path = pathlib.Path(RESULTS.value)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,8 +85,11 @@ def main(argv):
         for name in RECIPES.value:
             if seed in results.setdefault(name, {}):
                 continue
-            recipe = None if name == "supervised" else name
-            _, result = train_image.train(recipe, train_data, test_data, seed=int(seed), verbose=0, **budget)
+            recipe, _, defaults = name.partition(":")
+            recipe = None if recipe == "supervised" else recipe
+            _, result = train_image.train(
+                recipe, train_data, test_data, seed=int(seed), defaults=bool(defaults), verbose=0, **budget
+            )
             curve = [round(value, 4) for value in result["history"]["val_accuracy"]]
             results[name][seed] = {
                 "accuracy": round(result["accuracy"], 4),

@@ -31,7 +31,7 @@ import keras_consistency as kc  # noqa: E402
 RECIPE = flags.DEFINE_enum("recipe", "fixmatch", kc.recipes.available(), "How to learn from the unlabelled images.")
 DATASET = flags.DEFINE_string("dataset", "mnist5k", "mnist5k, digits (both offline), or any image data set of tfds.")
 LABELS = flags.DEFINE_integer("labels", 40, "Labelled images in all, equally many a class.", lower_bound=1)
-STEPS = flags.DEFINE_integer("steps", 2400, "Optimizer steps of each run, a multiple of 10.", lower_bound=10)
+STEPS = flags.DEFINE_integer("steps", 1500, "Optimizer steps of each run, a multiple of 10.", lower_bound=10)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Labelled images a step.", lower_bound=1)
 RATIO = flags.DEFINE_integer("ratio", 3, "Unlabelled images a step for each labelled one.", lower_bound=1)
 LEARNING_RATE = flags.DEFINE_float("learning_rate", 4e-3, "Of Adam, before its cosine decay.", lower_bound=0.0)
@@ -61,8 +61,18 @@ def build_student(shape, classes):
     )
 
 
-def build_model(recipe, student, *, steps, examples, flip=False, seed=0):
-    """The model of a recipe, or of the supervised baseline for `None`, with ramps that fit the number of steps."""
+# What the papers' defaults leave open, or what did better than they on held-out training images of mnist5k.
+SETTINGS = {
+    "fixmatch": {"alignment": kc.alignments.DistributionAlignment},  # else one class may be lost to another
+    "mixmatch": {"scale": lambda: 30.0},  # with 100, accuracy rises to 97 % and falls again
+}
+
+
+def build_model(recipe, student, *, steps, examples, flip=False, seed=0, defaults=False):
+    """The model of a recipe, or of the supervised baseline for `None`, with ramps that fit the number of steps.
+
+    With `defaults`, the recipe's own defaults replace `SETTINGS`.
+    """
     weak = kc.augment.image.weak(flip=flip, seed=seed)
     if recipe is None:
         average = kc.teachers.EMA(targets_from="student")
@@ -75,11 +85,26 @@ def build_model(recipe, student, *, steps, examples, flip=False, seed=0):
         "examples": examples,
     }
     taken = inspect.signature(function).parameters
-    return function(student, seed=seed, **{name: value for name, value in fitting.items() if name in taken})
+    arguments = {name: value for name, value in fitting.items() if name in taken}
+    if not defaults:
+        arguments |= {name: make() for name, make in SETTINGS.get(recipe, {}).items()}
+    return function(student, seed=seed, **arguments)
 
 
 def train(
-    recipe, train_data, test_data, *, labels, steps, batch_size, ratio, learning_rate, flip=False, seed=0, verbose=1
+    recipe,
+    train_data,
+    test_data,
+    *,
+    labels,
+    steps,
+    batch_size,
+    ratio,
+    learning_rate,
+    flip=False,
+    seed=0,
+    defaults=False,
+    verbose=1,
 ):
     """Trains one model and measures it on the test images.
 
@@ -88,6 +113,7 @@ def train(
         train_data, test_data: `(images, labels)` arrays.
         labels: number of training labels to keep; all training images serve as unlabelled ones.
         steps, batch_size, ratio, learning_rate, flip, seed: as the flags.
+        defaults: whether the recipe's own defaults replace `SETTINGS`.
         verbose: Keras's: 1 for progress bars, 0 for silence.
 
     Returns:
@@ -96,7 +122,7 @@ def train(
     (x, y), classes = train_data, int(train_data[1].max()) + 1
     keras.utils.set_random_seed(seed)
     student = build_student(x.shape[1:], classes)
-    model = build_model(recipe, student, steps=steps, examples=len(x), flip=flip, seed=seed)
+    model = build_model(recipe, student, steps=steps, examples=len(x), flip=flip, seed=seed, defaults=defaults)
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.1)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
