@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-slow lint format demo build build-files bazel-test clean
+.PHONY: help setup test test-slow lint format demo bench build build-files bazel-test clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ format: setup ## Fix style and formatting where that is safe.
 
 demo: setup ## Train the image example with its defaults: a few minutes on two cores.
 	$(BIN)/python examples/train_image.py
+
+bench: setup ## Measure every recipe on 40 labels, then the cost of a step: about an hour on two cores.
+	$(BIN)/python -m benchmarks.recipes
+	$(BIN)/python -m benchmarks.step_cost
 
 build: setup ## Build the wheel into dist/.
 	rm -rf dist

@@ -23,7 +23,7 @@ RECIPES = flags.DEFINE_list(
     ["supervised", *kc.recipes.available(), *(f"{name}:defaults" for name in train_image.SETTINGS)],
     "What to run.",
 )
-RESULTS = flags.DEFINE_string("results", "benchmarks/results/recipes-mnist5k-40.json", "File of finished runs.")
+RESULTS = flags.DEFINE_string("results", "runs/benchmark-recipes.json", "File of finished runs.")
 HOLD_OUT = flags.DEFINE_integer(
     "hold_out",
     0,
