@@ -21,6 +21,7 @@ _DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl_py", "sklearn": "scikit_learn"}
 # Tests of the repository itself. They read files that no target holds: Bazel leaves them to pytest.
 _UNSANDBOXED = {
     "tests.contracts.import_rule_test",
+    "tests.examples.accuracy_test",
     "tests.examples.train_image_test",
     "tests.packaging_test",
     "tests.readme_test",
