@@ -40,7 +40,7 @@ format: setup ## Fix style and formatting where that is safe.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-demo: setup ## Train the image example with its defaults: a few minutes on two cores.
+demo: setup ## Train the image example with its defaults: a minute or two on two cores.
 	$(BIN)/python examples/train_image.py
 
 bench: setup ## Measure every recipe on 40 labels, then the cost of a step: about an hour on two cores.

@@ -4,7 +4,7 @@
 
 The supervised baseline and the recipe start from the same weights and see the same labels, augmentation and number of
 steps. Both are measured on the test images with the moving average of their weights after the last step; no checkpoint
-is picked on them. With the defaults this takes a few minutes on two CPU cores. Writes the learning curves (PNG), the
+is picked on them. With the defaults this takes a minute or two on two CPU cores. Writes the learning curves (PNG), the
 figures (JSON) and the SavedModel.
 """
 
