@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_consistency.ops import random
-from keras_consistency.ops.require import require
+from keras_consistency.ops.require import guarded
 from keras_consistency.views import View
 
 
@@ -131,12 +131,11 @@ def _finite(key, inputs):
     """The inputs, in a step that fails where they hold a NaN. Their sum is the cheapest thing that shows it."""
     if not inputs.dtype.is_floating:
         return inputs
-    check = require(
+    return guarded(
+        inputs,
         tf.math.is_finite(tf.reduce_sum(tf.cast(inputs, tf.float32))),
         f'The inputs "{key}" of the batch must be finite: repair or remove examples with NaN. Received: a batch whose '
         "lowest and highest values are",
         tf.reduce_min(inputs),
         tf.reduce_max(inputs),
     )
-    with tf.control_dependencies([] if check is None else [check]):
-        return tf.identity(inputs)

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_consistency.ops.require import require
+from keras_consistency.ops.require import guarded
 
 
 def as_probabilities(labels, classes):
@@ -57,13 +57,12 @@ def checked(labels, classes):
     if classes is None or not tf.is_tensor(labels) or labels.dtype == tf.string or classes == 1:
         return labels
     if labels.shape.rank == 1 or (labels.shape.rank == 2 and labels.shape[-1] == 1):
-        check = require(
+        return guarded(
+            labels,
             tf.reduce_all((labels >= 0) & (labels < classes)),
             f"`y` must hold class numbers from 0 to {classes - 1}, as the student has {classes} outputs. "
             "Received labels from, to:",
             tf.reduce_min(labels),
             tf.reduce_max(labels),
         )
-        with tf.control_dependencies([] if check is None else [check]):
-            return tf.identity(labels)
     return labels

@@ -4,7 +4,7 @@ import typing
 
 import tensorflow as tf
 
-from keras_consistency.ops.require import require
+from keras_consistency.ops.require import guarded
 
 _BUFFER = 10_000
 
@@ -153,23 +153,20 @@ def _fault(name, dtype):
 def _check_values(name, tensor):
     fault = _fault(name, tensor.dtype)
     for start in range(0, tensor.shape[0] if fault else 0, 4096):
-        _require_rows(name, tensor[start : start + 4096], tf.range(start, start + 4096), fault)
+        _guarded_rows(name, tensor[start : start + 4096], tf.range(start, start + 4096), fault)
 
 
 def _checked(name, tensor, index):
     """The batch, in a pipeline that stops where it holds a bad value."""
     fault = _fault(name, tensor.dtype)
-    if fault is None:
-        return tensor
-    check = _require_rows(name, tensor, index, fault)
-    with tf.control_dependencies([] if check is None else [check]):
-        return tf.identity(tensor)
+    return tensor if fault is None else _guarded_rows(name, tensor, index, fault)
 
 
-def _require_rows(name, tensor, index, fault):
+def _guarded_rows(name, tensor, index, fault):
     must, what, find = fault
     bad = tf.reduce_any(find(tensor), axis=list(range(1, tensor.shape.rank)))
-    return require(
+    return guarded(
+        tensor,
         ~tf.reduce_any(bad),
         f"kc.data.pair: `{name}` must be {must}. Remove or repair the rows that are not. "
         f"Received: a value that is {what}, first in row",

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_consistency.ops import replicas
-from keras_consistency.ops.require import require
+from keras_consistency.ops.require import guarded
 from keras_consistency.parts import Part, check_count, check_range
 
 
@@ -94,14 +94,13 @@ class CurriculumConfidence(Part):
     def __call__(self, look):
         size = self.last_class.shape[0]
         index = tf.cast(look.index, tf.int32)
-        check = require(
+        index = guarded(
+            index,
             tf.reduce_all((index >= 0) & (index < size)),
             f'The key "index" of the batch must lie in [0, {size}): pass `examples=` the number of unlabelled examples '
             "in the data set. Received positions up to",
             tf.reduce_max(index),
         )
-        with tf.control_dependencies([] if check is None else [check]):
-            index = tf.identity(index)
         confidence = tf.reduce_max(look.probabilities, axis=-1)
         predicted = tf.argmax(look.probabilities, axis=-1, output_type=tf.int32)
         status = tf.gather(self.status(), predicted)

@@ -20,13 +20,20 @@ def require(condition, message, *values):
         *values: scalars to print after the message.
 
     Returns:
-        The operation in a graph, to be made a control dependency of what must not run before it; else `None`.
+        The operation in a graph; else `None`. See `guarded` for what must not run before it.
     """
     if not tf.executing_eagerly():
         return tf.debugging.Assert(condition, [f"{_MARK} {message}", *values])
     if not condition:
         raise ValueError(" ".join([message, *(str(tf.convert_to_tensor(value).numpy()) for value in values)]))
     return None
+
+
+def guarded(value, condition, message, *values):
+    """The value, a tensor, for whatever must not run unless the condition holds; otherwise as `require`."""
+    check = require(condition, message, *values)
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(value)
 
 
 @contextlib.contextmanager
