@@ -17,8 +17,6 @@ average is measured after the last step, no checkpoint is picked. Finished runs 
 the command can be stopped and started again. Tune with `--hold_out` alone.
 """
 
-import json
-import pathlib
 import statistics
 import time
 
@@ -27,6 +25,7 @@ import numpy as np
 from absl import app, flags, logging
 
 import keras_consistency as kc
+from benchmarks import harness
 from examples import train_image
 
 BASES = ("supervised", "fixmatch")
@@ -62,17 +61,6 @@ HOLD_OUT = flags.DEFINE_integer(
     "Measure on so many training images, taken out of the training, instead of on the test images: to tune.",
     lower_bound=0,
 )
-
-
-def load():
-    """Balanced training data and the balanced data to measure on."""
-    train, test = train_image.load_images(train_image.DATASET.value)
-    if not HOLD_OUT.value:
-        return train, test
-    x, y = train
-    held = kc.datasets.labeled_indices(y, HOLD_OUT.value // (int(y.max()) + 1), seed=10**6)
-    rest = np.setdiff1d(np.arange(len(x)), held)
-    return (x[rest], y[rest]), (x[held], y[held])
 
 
 def long_tailed(x, y, *, largest_labeled, largest_unlabeled, imbalance, seed):
@@ -187,8 +175,6 @@ def main(argv):
             raise app.UsageError(
                 f"--rows must be one of {list(BASES)}, then any of {list(OPTIONS)}, joined by +. Received: {row}"
             )
-    path = pathlib.Path(RESULTS.value)
-    path.parent.mkdir(parents=True, exist_ok=True)
     budget = {
         "dataset": train_image.DATASET.value,
         "hold_out": HOLD_OUT.value,
@@ -201,24 +187,17 @@ def main(argv):
         "largest_labeled": LARGEST_LABELED.value,
         "largest_unlabeled": LARGEST_UNLABELED.value,
     }
-    file = json.loads(path.read_text()) if path.exists() else {"budget": budget, "runs": {}}
-    if file["budget"] != budget:
-        raise app.UsageError(
-            f"--results names a file of runs with another budget: name another file. Received: {path} with "
-            f"{file['budget']}, not {budget}"
-        )
-    results = file["runs"]
-    train_data, test_data = load()
+    finished = harness.Finished(RESULTS.value, budget)
+    train_data, test_data = harness.split(*train_image.load_images(train_image.DATASET.value), hold_out=HOLD_OUT.value)
     settings = {name: value for name, value in budget.items() if name not in ("dataset", "hold_out")}
     for seed in SEEDS.value:
         for row in RUNS.value:
-            if seed in results.setdefault(row, {}):
+            if seed in finished.runs.get(row, {}):
                 continue
             result = run(row, train_data, test_data, seed=int(seed), **settings)
-            results[row][seed] = result
-            path.write_text(json.dumps(file, indent=1) + "\n")
+            finished.add(row, seed, result)
             print(f"{row} seed {seed}: {result['balanced_accuracy']:.4f} in {result['seconds']:.0f} CPU s", flush=True)
-    print(f"\n{budget}\n\n{markdown(results, RUNS.value, SEEDS.value)}")
+    print(f"\n{budget}\n\n{markdown(finished.runs, RUNS.value, SEEDS.value)}")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ that the command can be stopped and started again; name another file, or remove 
 a recipe without the example's settings for it, with the paper's defaults.
 """
 
-import json
-import pathlib
 import statistics
 
 from absl import app, flags, logging
 
 import keras_consistency as kc
+from benchmarks import harness
 from examples import train_image
 
 SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds: each draws other labels, weights and views.")
@@ -30,17 +29,6 @@ HOLD_OUT = flags.DEFINE_integer(
     "Measure on so many training images, taken out of the training, instead of on the test images: to tune.",
     lower_bound=0,
 )
-
-
-def load():
-    """Training data and the data to measure on."""
-    train, test = kc.datasets.load(train_image.DATASET.value)
-    if not HOLD_OUT.value:
-        return train, test
-    x, y = train
-    held = kc.datasets.labeled_indices(y, HOLD_OUT.value // (int(y.max()) + 1), seed=10**6)
-    rest = sorted(set(range(len(x))) - set(held.tolist()))
-    return (x[rest], y[rest]), (x[held], y[held])
 
 
 def markdown(results, seeds):
@@ -73,8 +61,6 @@ def main(argv):
     known = {"supervised", *kc.recipes.available()}
     if unknown := {name.partition(":")[0] for name in RECIPES.value} - known:
         raise app.UsageError(f"--recipes must be of {sorted(known)}. Received: {sorted(unknown)}")
-    path = pathlib.Path(RESULTS.value)
-    path.parent.mkdir(parents=True, exist_ok=True)
     budget = {
         "dataset": train_image.DATASET.value,
         "hold_out": HOLD_OUT.value,
@@ -85,18 +71,12 @@ def main(argv):
         "learning_rate": train_image.LEARNING_RATE.value,
         "flip": train_image.FLIP.value,
     }
-    file = json.loads(path.read_text()) if path.exists() else {"budget": budget, "runs": {}}
-    if file["budget"] != budget:
-        raise app.UsageError(
-            f"--results names a file of runs with another budget: name another file. Received: {path} with "
-            f"{file['budget']}, not {budget}"
-        )
-    results = file["runs"]
-    train_data, test_data = load()
+    finished = harness.Finished(RESULTS.value, budget)
+    train_data, test_data = harness.split(*kc.datasets.load(train_image.DATASET.value), hold_out=HOLD_OUT.value)
     settings = {name: value for name, value in budget.items() if name not in ("dataset", "hold_out")}
     for seed in SEEDS.value:
         for name in RECIPES.value:
-            if seed in results.setdefault(name, {}):
+            if seed in finished.runs.get(name, {}):
                 continue
             recipe, _, defaults = name.partition(":")
             recipe = None if recipe == "supervised" else recipe
@@ -104,14 +84,14 @@ def main(argv):
                 recipe, train_data, test_data, seed=int(seed), defaults=bool(defaults), verbose=0, **settings
             )
             curve = [round(value, 4) for value in result["history"]["val_accuracy"]]
-            results[name][seed] = {
+            kept = {
                 "accuracy": round(result["accuracy"], 4),
                 "seconds": round(result["cpu_seconds"], 1),
                 "curve": curve,
             }
-            path.write_text(json.dumps(file, indent=1) + "\n")
+            finished.add(name, seed, kept)
             print(f"{name} seed {seed}: {result['accuracy']:.4f} in {result['cpu_seconds']:.0f} CPU s", flush=True)
-    print(f"\n{budget}\n\n{markdown(results, SEEDS.value)}")
+    print(f"\n{budget}\n\n{markdown(finished.runs, SEEDS.value)}")
 
 
 if __name__ == "__main__":

@@ -132,19 +132,18 @@ class Streams:
     def _next_seed(self):
         return random.fold(self._seed, len(self._made))
 
-    def _base(self, stream):
-        view = stream.view
-        base = View(view.layer, draw=view.draw, perturbation=view.perturbation)
-        return self[Stream(stream.source, base.key, base)]
+    def _below(self, source, view, perturbation=None):
+        """The view of a source without what comes last in its making."""
+        base = View(view.layer, draw=view.draw, perturbation=perturbation)
+        return self[Stream(source, base.key, base)]
 
     def _make(self, source, view):
         if view.geometry is not None:
-            stream = Stream(source, view.key, view)
-            return view.geometry.apply(self._base(stream), self._motion(stream))
+            below = self._below(source, view, view.perturbation)
+            return view.geometry.apply(below, self._motion(Stream(source, view.key, view)))
         if view.perturbation is not None:
-            base = View(view.layer, draw=view.draw)
             seed = self._next_seed()
-            return view.perturbation(self[Stream(source, base.key, base)], self._logits, seed=seed)
+            return view.perturbation(self._below(source, view), self._logits, seed=seed)
         if not isinstance(view.layer, keras.layers.Layer):
             return self.batch.inputs(source, view.layer)
         inputs = self.batch.inputs(source)

@@ -77,7 +77,7 @@ class DecayingLoss(Part):
                 "class numbers or class probabilities, in the shape of the answers. Received: labels of another shape"
             )
         loss = tf.nn.softmax_cross_entropy_with_logits(labels=look.labeled_labels, logits=look.labeled.logits)
-        loss = replicas.all_sum(tf.reduce_mean(loss)) / replicas.count()
+        loss = replicas.all_mean(tf.reduce_mean(loss))
         known = self.labeled_loss.value
         moved = tf.where(known < 0.0, loss, self.momentum * known + (1.0 - self.momentum) * loss)
         # Once a step, though parts that see different looks ask.

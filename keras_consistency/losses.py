@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_consistency import labels
 from keras_consistency.parts import check_range
 
 
@@ -63,7 +64,12 @@ class LogitAdjustedCrossentropy(keras.losses.Loss):
             )
         log_shares = np.log(np.asarray(self.prior) / np.sum(self.prior))
         log_probabilities = tf.nn.log_softmax(y_pred + tf.constant(self.temperature * log_shares, y_pred.dtype))
-        targets = _as_probabilities(y_true, y_pred.shape)
+        targets = labels.as_targets(y_true, None, y_pred.shape)
+        if targets is None:
+            raise ValueError(
+                f"`y` must hold class numbers, or probabilities of {classes} classes, for logits of shape "
+                f"{y_pred.shape}. Received: labels of shape {y_true.shape}"
+            )
         return -tf.reduce_sum(tf.cast(targets, y_pred.dtype) * log_probabilities, axis=-1)
 
     def get_config(self):
@@ -88,16 +94,3 @@ def _checked_prior(prior):
         "`prior` must be numbers above 0, one a class and at least two: counts, which are whole numbers, or shares, "
         f"which sum to 1. Leave out classes without examples in the student too. Received: prior={prior!r}"
     )
-
-
-def _as_probabilities(labels, shape):
-    if labels.shape.rank == len(shape) and labels.shape[-1] == shape[-1]:
-        return labels
-    if labels.shape.rank == len(shape) and labels.shape[-1] == 1:
-        labels = tf.squeeze(labels, axis=-1)
-    if labels.shape.rank != len(shape) - 1:
-        raise ValueError(
-            f"`y` must hold class numbers, or probabilities of {shape[-1]} classes, for logits of shape {shape}. "
-            f"Received: labels of shape {labels.shape}"
-        )
-    return tf.one_hot(tf.cast(labels, tf.int32), shape[-1])

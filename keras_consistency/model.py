@@ -159,7 +159,7 @@ class ConsistencyModel(ServingModel):
             learned = y
             inputs = {stream: streams[stream] for role in roles.values() for stream in role}
             answers = self.forward(self._train, inputs, labeled=roles["labeled"], **options)
-            looks.answers |= {stream: answers[stream] for stream in answers if stream not in looks.answers}
+            looks.answers = answers | looks.answers
             verdicts |= {term.name: term.judge(looks) for term in self.terms if term.name not in verdicts}
             answers = {role: _join([answers[stream] for stream in parts]) for role, parts in roles.items()}
 

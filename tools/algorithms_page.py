@@ -132,7 +132,7 @@ def _part(part, brief=False):
     given = [
         f"{key}={_value(value)}"
         for key, value in config.items()
-        if key in defaults and value is not None and value != defaults[key].default and value is not part
+        if key in defaults and value is not None and value != defaults[key].default
     ]
     return f"{name}({', '.join(given)})" if given else name
 

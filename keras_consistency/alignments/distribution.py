@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_consistency.alignments.alignment import Alignment
-from keras_consistency.ops import replicas
+from keras_consistency.ops import means
 from keras_consistency.parts import check_range
 
 _SMALLEST = 1e-6
@@ -66,17 +66,12 @@ class DistributionAlignment(Alignment):
             self.variables = (self.mean, self.labeled_mean)
 
     def __call__(self, look):
-        mean = self._follow(self.mean, look.probabilities)
-        prior = self._prior if self.prior not in self.ESTIMATED else self._follow(self.labeled_mean, self._known(look))
+        mean = means.follow(self.mean, means.over_examples(look.probabilities), self.momentum)
+        prior = self._prior
+        if self.prior in self.ESTIMATED:
+            prior = means.follow(self.labeled_mean, means.over_examples(self._known(look)), self.momentum)
         correction = tf.math.log(tf.maximum(prior, _SMALLEST)) - tf.math.log(tf.maximum(mean, _SMALLEST))
         return tf.nn.log_softmax(look.logits) + correction
-
-    def _follow(self, variable, probabilities):
-        """A running mean, updated with the probabilities of the global batch."""
-        axes = list(range(probabilities.shape.rank - 1))
-        batch_mean = replicas.all_sum(tf.reduce_mean(probabilities, axis=axes)) / replicas.count()
-        variable.assign(self.momentum * variable.value + (1.0 - self.momentum) * batch_mean)
-        return variable.value
 
     def _known(self, look):
         """What the prior is estimated from: class probabilities of the labelled examples."""

@@ -29,6 +29,12 @@ def all_sum(value):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
+def all_mean(value):
+    """Mean over the replicas of a tensor, or a list of tensors, of numbers; same shape on each replica."""
+    total = all_sum(value)
+    return [each / count() for each in total] if isinstance(total, list) else total / count()
+
+
 def all_gather(value):
     """The global batch: `(n, ...)` on each replica -> `(replicas * n, ...)`, in replica order, on every replica."""
     if count() == 1:

@@ -97,17 +97,15 @@ def alignment(value, momentum):
     return [value]
 
 
-def rotation(view, teacher_view, *, scale):
+def rotation(view, *, scale):
     """A term that predicts how often a view was turned by 90 degrees, with the output `"rotation"`.
 
     Args:
         view: what is turned: a `View`, a layer or a key.
-        teacher_view: a view that the teacher is shown anyway, as it is not asked here.
         scale: factor of the term.
     """
     base = as_views(view)[0]
     return Consistency(
-        teacher_view=teacher_view,
         student_view=View(base.layer, draw=base.draw, perturbation=perturbations.Rotation()),
         target=targets.QuarterTurns(),
         divergence=divergences.CrossEntropy(),

@@ -77,5 +77,5 @@ def crmatch(
         ),
     ]
     if rotation_scale:
-        terms.append(_setting.rotation(weak, weak, scale=rotation_scale))
+        terms.append(_setting.rotation(weak, scale=rotation_scale))
     return _setting.model(student, terms, ema=ema, weak=weak, **{"prediction": "logits", **kwargs})

@@ -86,7 +86,7 @@ def remixmatch(
         ),
     ]
     if rotation_scale:
-        terms.append(_setting.rotation(draws[0], weak, scale=rotation_scale))
+        terms.append(_setting.rotation(draws[0], scale=rotation_scale))
     return _setting.model(
         student, terms, ema=ema, weak=strong, **{"prediction": "logits", "mixer": mixers.MixUp(alpha=alpha), **kwargs}
     )

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_consistency.ops import replicas
+from keras_consistency.ops import means
 from keras_consistency.parts import Part, check_range
 
 
@@ -36,10 +36,8 @@ class ClassRatio(Part):
 
     def __call__(self, look):
         predicted = tf.one_hot(tf.argmax(look.logits, axis=-1), look.logits.shape[-1])
-        axes = list(range(look.logits.shape.rank - 1))
-        means = [tf.reduce_mean(each, axis=axes) for each in (look.probabilities, predicted)]
-        for variable, mean in zip(self.variables, replicas.all_sum(means), strict=True):
-            variable.assign(self.momentum * variable.value + (1.0 - self.momentum) * mean / replicas.count())
+        for variable, values in zip(self.variables, (look.probabilities, predicted), strict=True):
+            means.follow(variable, means.over_examples(values), self.momentum)
         # With momentum 0 a class that the batch does not predict has no ratio.
         ratio = tf.math.divide_no_nan(self.mean.value, self.predicted.value)
         return tf.broadcast_to(ratio / tf.reduce_sum(ratio), tf.shape(look.logits))

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_consistency.ops import replicas
+from keras_consistency.ops import means, replicas
 from keras_consistency.parts import Part, check_range
 
 
@@ -39,10 +39,8 @@ class SelfAdaptiveConfidence(Part):
 
     def __call__(self, look):
         confidence = tf.reduce_max(look.probabilities, axis=-1)
-        axes = list(range(look.logits.shape.rank - 1))
-        means = [tf.reduce_mean(confidence), tf.reduce_mean(look.probabilities, axis=axes)]
-        for variable, mean in zip(self.variables, replicas.all_sum(means), strict=True):
-            variable.assign(self.momentum * variable.value + (1.0 - self.momentum) * mean / replicas.count())
+        means.follow(self.confidence, replicas.all_mean(tf.reduce_mean(confidence)), self.momentum)
+        means.follow(self.mean, means.over_examples(look.probabilities), self.momentum)
         threshold = tf.gather(self.thresholds(), tf.argmax(look.probabilities, axis=-1))
         return tf.cast(confidence >= threshold, tf.float32)
 
@@ -83,10 +81,9 @@ class TruncatedGaussian(Part):
         squares = replicas.all_sum(tf.reduce_sum(tf.square(confidence - mean)))
         # One example has no variance, and says nothing of it.
         variance = tf.where(examples > 1.0, squares / tf.maximum(examples - 1.0, 1.0), self.variance.value)
-        self.mean.assign(self.momentum * self.mean.value + (1.0 - self.momentum) * mean)
-        self.variance.assign(self.momentum * self.variance.value + (1.0 - self.momentum) * variance)
-        below = tf.minimum(confidence - self.mean.value, 0.0)
-        spread = 2.0 * tf.maximum(self.variance.value, 1e-12) / self.n_sigma**2
+        below = tf.minimum(confidence - means.follow(self.mean, mean, self.momentum), 0.0)
+        variance = means.follow(self.variance, variance, self.momentum)
+        spread = 2.0 * tf.maximum(variance, 1e-12) / self.n_sigma**2
         return tf.exp(-tf.square(below) / spread)
 
 
@@ -112,7 +109,6 @@ class RelativeConfidence(Part):
         self.threshold = threshold
 
     def __call__(self, look):
-        of_labeled = tf.reduce_mean(tf.reduce_max(look.labeled.probabilities, axis=-1))
-        of_labeled = replicas.all_sum(of_labeled) / replicas.count()
+        of_labeled = replicas.all_mean(tf.reduce_mean(tf.reduce_max(look.labeled.probabilities, axis=-1)))
         confidence = tf.reduce_max(look.probabilities, axis=-1)
         return tf.cast(confidence >= self.threshold * of_labeled, tf.float32)

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_consistency.ops import replicas
+from keras_consistency.ops import means
 from keras_consistency.parts import Part, check_range
 
 
@@ -49,9 +49,7 @@ class BalancedConfidence(Part):
         return self.threshold * (self.mean.value / tf.reduce_max(self.mean.value)) ** self.power
 
     def __call__(self, look):
-        axes = list(range(look.logits.shape.rank - 1))
-        batch_mean = replicas.all_sum(tf.reduce_mean(look.probabilities, axis=axes)) / replicas.count()
-        self.mean.assign(self.momentum * self.mean.value + (1.0 - self.momentum) * batch_mean)
+        means.follow(self.mean, means.over_examples(look.probabilities), self.momentum)
         predicted = tf.argmax(look.probabilities, axis=-1, output_type=tf.int32)
         needed = tf.gather(self.thresholds(), predicted)
         return tf.cast(tf.reduce_max(look.probabilities, axis=-1) >= needed, tf.float32)
