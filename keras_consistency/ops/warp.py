@@ -9,6 +9,8 @@ import math
 
 import tensorflow as tf
 
+from keras_consistency.ops.each import each
+
 
 def _matrix(a, b, c, d, e, f):
     """The maps `x' = a x + b y + c`, `y' = d x + e y + f`: six tensors of shape `(n,)` -> `(n, 3, 3)`."""
@@ -40,7 +42,7 @@ def rotation(degrees, height, width):
 
 
 def warp(images, matrices, *, fill, interpolation="bilinear"):
-    """Apply one affine map to each image.
+    """Apply one map to each image.
 
     A point whose source lies outside the input gets `fill`. Between pixel centres the value is interpolated; the half
     pixel beyond the outermost centres repeats the border, as in PIL's `Image.transform`.
@@ -54,44 +56,40 @@ def warp(images, matrices, *, fill, interpolation="bilinear"):
     Returns:
         The warped images; same shape and dtype. uint8 is rounded to nearest.
     """
-    shape = tf.shape(images)
-    height, width, channels = shape[1], shape[2], images.shape[3]
-    x, y = _source_points(matrices, height, width)
+    return each(warp_image, images, matrices, shared=(tf.cast(fill, tf.float32),), static=(interpolation,))
+
+
+def warp_image(image, matrix, fill, interpolation):
+    """As `warp`, for one image `(height, width, channels)` and its matrix `(3, 3)`."""
+    shape = tf.shape(image)
+    height, width = image.shape[0] or shape[0], image.shape[1] or shape[1]
+    x, y = _source_points(matrix, height, width)
     right, bottom = tf.cast(width, tf.float32), tf.cast(height, tf.float32)
     inside = ((x >= 0.0) & (x < right) & (y >= 0.0) & (y < bottom))[..., None]
-    pixels = tf.reshape(images, [-1, height * width, channels])
+    pixels = tf.reshape(image, [-1, image.shape[2]])
 
     def read(row, column):
         row = tf.clip_by_value(tf.cast(row, tf.int32), 0, height - 1)
         column = tf.clip_by_value(tf.cast(column, tf.int32), 0, width - 1)
-        return tf.gather(pixels, row * width + column, batch_dims=1)
+        return tf.cast(tf.gather(pixels, row * width + column), tf.float32)
 
     if interpolation == "nearest":
         values = read(tf.floor(y), tf.floor(x))
-        fill = tf.cast(fill, images.dtype)
     else:
         x, y = x - 0.5, y - 0.5
         left, top = tf.floor(x), tf.floor(y)
         across, down = (x - left)[..., None], (y - top)[..., None]
-        corners = [read(row, column) for row in (top, top + 1.0) for column in (left, left + 1.0)]
-        top_left, top_right, bottom_left, bottom_right = (tf.cast(corner, tf.float32) for corner in corners)
-        upper = top_left + across * (top_right - top_left)
-        lower = bottom_left + across * (bottom_right - bottom_left)
-        values = upper + down * (lower - upper)
-        fill = tf.cast(fill, tf.float32)
+        upper, lower = ((1.0 - across) * read(row, left) + across * read(row, left + 1.0) for row in (top, top + 1.0))
+        values = (1.0 - down) * upper + down * lower
     values = tf.where(inside, values, fill)
-    if images.dtype == tf.uint8 and values.dtype != tf.uint8:
-        values = values + 0.5
-    return tf.reshape(tf.cast(values, images.dtype), shape)
+    if image.dtype == tf.uint8:
+        values = tf.floor(values + 0.5)
+    return tf.cast(values, image.dtype)
 
 
-def _source_points(matrices, height, width):
-    """Where each output pixel's centre comes from: x and y, float32, `(n, height * width)`."""
+def _source_points(matrix, height, width):
+    """Where each output pixel's centre comes from: x and y, float32, `(height, width)`."""
     columns = tf.range(tf.cast(width, tf.float32)) + 0.5
-    rows = tf.range(tf.cast(height, tf.float32)) + 0.5
-    sources = []
-    for axis in (0, 1):
-        a, b, c = (matrices[:, axis, k] for k in range(3))
-        grid = (a[:, None] * columns)[:, None, :] + (b[:, None] * rows + c[:, None])[:, :, None]
-        sources.append(tf.reshape(grid, [-1, height * width]))
-    return sources
+    rows = tf.range(tf.cast(height, tf.float32))[:, None] + 0.5
+    x, y, depth = (matrix[k, 0] * columns + (matrix[k, 1] * rows + matrix[k, 2]) for k in range(3))
+    return x / depth, y / depth

@@ -1,9 +1,12 @@
-"""Every colour operation against PIL, at 8 bits."""
+"""Every colour operation against PIL, SciPy or the definition."""
+
+import colorsys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
+from scipy import ndimage
 
 from keras_consistency.ops import color
 
@@ -54,78 +57,98 @@ def assert_levels(ours, pil, *, levels):
     return difference
 
 
-def through_table(image, edit):
-    images = tf.constant(image[None])
-    return color.look_up(images, edit(color.identity_table(images), images))[0]
+def apply(image, operation, amount=0.0):
+    return color.recolor(tf.constant(image), tf.constant(amount), 0.0, 255.0, operation)
 
 
-def test_identity_table_changes_nothing(image):
-    np.testing.assert_array_equal(through_table(image, lambda table, images: table), image)
-
-
-@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("factor", (*FACTORS, 1.3, 1.95))
 def test_brighten_is_pils(image, factor):
-    ours = through_table(image, lambda table, images: color.brighten(table, tf.constant([factor])))
-    assert_levels(ours, ImageEnhance.Brightness(to_pil(image)).enhance(factor), levels=0)
-
-
-@pytest.mark.parametrize("factor", FACTORS)
-def test_contrast_is_pils(image, factor):
-    ours = through_table(
-        image, lambda table, images: color.contrast(table, color.mean_grey(images), tf.constant([factor]))
+    assert_levels(
+        apply(image, color.brighten, factor), ImageEnhance.Brightness(to_pil(image)).enhance(factor), levels=0
     )
-    assert_levels(ours, ImageEnhance.Contrast(to_pil(image)).enhance(factor), levels=0)
+
+
+@pytest.mark.parametrize("factor", (*FACTORS, 1.3, 1.95))
+def test_contrast_is_pils(image, factor):
+    assert_levels(apply(image, color.contrast, factor), ImageEnhance.Contrast(to_pil(image)).enhance(factor), levels=0)
+
+
+@pytest.mark.parametrize("factor", (*FACTORS, 1.3, 1.95))
+def test_saturate_is_pils(image, factor):
+    assert_levels(apply(image, color.saturate, factor), ImageEnhance.Color(to_pil(image)).enhance(factor), levels=0)
+
+
+@pytest.mark.parametrize("factor", (*FACTORS, 1.3, 1.95))
+def test_sharpen_is_pils(image, factor):
+    assert_levels(apply(image, color.sharpen, factor), ImageEnhance.Sharpness(to_pil(image)).enhance(factor), levels=0)
 
 
 @pytest.mark.parametrize("threshold", [0, 1, 77, 128, 255, 256])
 def test_solarize_is_pils(image, threshold):
-    ours = through_table(image, lambda table, images: color.solarize(table, tf.constant([threshold])))
-    assert_levels(ours, ImageOps.solarize(to_pil(image), threshold), levels=0)
+    assert_levels(apply(image, color.solarize, float(threshold)), ImageOps.solarize(to_pil(image), threshold), levels=0)
 
 
 @pytest.mark.parametrize("bits", [1, 4, 5, 6, 7, 8])
 def test_posterize_is_pils(image, bits):
-    ours = through_table(image, lambda table, images: color.posterize(table, tf.constant([bits])))
-    assert_levels(ours, ImageOps.posterize(to_pil(image), bits), levels=0)
+    assert_levels(apply(image, color.posterize, float(bits)), ImageOps.posterize(to_pil(image), bits), levels=0)
+
+
+def test_invert_is_pils(image):
+    assert_levels(apply(image, color.invert), ImageOps.invert(to_pil(image)), levels=0)
 
 
 def test_autocontrast_is_pils_up_to_the_rounding_of_its_floats(image):
-    ours = through_table(image, lambda table, images: color.autocontrast(table, *color.value_bounds(images)))
     # PIL truncates a float product that may fall just short of a whole number.
-    assert_levels(ours, ImageOps.autocontrast(to_pil(image)), levels=1)
+    assert_levels(apply(image, color.autocontrast), ImageOps.autocontrast(to_pil(image)), levels=1)
 
 
 def test_equalize_is_pils(image):
-    ours = through_table(image, lambda table, images: color.equalize(table, color.histogram(images)))
-    assert_levels(ours, ImageOps.equalize(to_pil(image)), levels=0)
+    assert_levels(apply(image, color.equalize), ImageOps.equalize(to_pil(image)), levels=0)
 
 
-@pytest.mark.parametrize("factor", FACTORS)
-def test_saturate_is_pils(image, factor):
-    ours = color.saturate(tf.constant(image[None]), tf.constant([factor]))[0]
-    assert_levels(ours, ImageEnhance.Color(to_pil(image)).enhance(factor), levels=0)
+@pytest.mark.parametrize("turn", [0.0, 0.1, 0.5, -0.3])
+def test_rotate_hue_is_the_definition(image, turn):
+    if image.shape[2] == 1:
+        np.testing.assert_array_equal(apply(image, color.rotate_hue, turn), image)
+        return
+    expected = np.empty(image.shape)
+    for index in np.ndindex(image.shape[:2]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*(image[index] / 255))
+        expected[index] = 255 * np.array(colorsys.hsv_to_rgb((hue + turn) % 1.0, saturation, value))
+    ours = np.asarray(apply(image, color.rotate_hue, turn), float)
+    np.testing.assert_allclose(ours, expected, atol=0.501)
 
 
-@pytest.mark.parametrize("factor", FACTORS)
-def test_sharpen_is_pils(image, factor):
-    ours = color.sharpen(tf.constant(image[None]), tf.constant([factor]))[0]
-    assert_levels(ours, ImageEnhance.Sharpness(to_pil(image)).enhance(factor), levels=0)
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0])
+def test_blur_is_scipys(image, sigma):
+    blurred = color.blur(tf.constant(image, tf.float32), tf.constant(sigma), False, 4)
+    expected = ndimage.gaussian_filter(image.astype(float), (sigma, sigma, 0), mode="nearest", radius=(4, 4, 0))
+    np.testing.assert_allclose(blurred, expected, atol=1e-3)
+    whole = color.blur(tf.constant(image, tf.float32), tf.constant(sigma), True, 4)
+    np.testing.assert_array_equal(whole, np.round(blurred))
 
 
-def test_tables_compose_in_the_order_applied(image):
-    images = tf.constant(image[None])
-    table = color.solarize(color.identity_table(images), tf.constant([100]))
-    solarized = color.look_up(images, table)
-    table = color.equalize(table, color.histogram(solarized))
-    table = color.brighten(table, tf.constant([0.6]))
-    pil = ImageEnhance.Brightness(ImageOps.equalize(ImageOps.solarize(to_pil(image), 100))).enhance(0.6)
-    assert_levels(color.look_up(images, table)[0], pil, levels=0)
+OPERATIONS = {
+    "brighten": (color.brighten, 0.6),
+    "contrast": (color.contrast, 1.4),
+    "saturate": (color.saturate, 0.3),
+    "sharpen": (color.sharpen, 1.6),
+    "solarize": (color.solarize, 150.0),
+    "autocontrast": (color.autocontrast, 0.0),
+    "invert": (color.invert, 0.0),
+    "rotate_hue": (color.rotate_hue, 0.2),
+}
 
 
-def test_each_image_has_its_own_parameters():
-    images = np.stack([IMAGES["rgb_narrow_range"], smooth_image((32, 32, 3), 9)])
-    table = color.equalize(color.identity_table(tf.constant(images)), color.histogram(tf.constant(images)))
-    table = color.brighten(table, tf.constant([1.0, 0.5]))
-    ours = color.look_up(tf.constant(images), table)
-    assert_levels(ours[0], ImageOps.equalize(to_pil(images[0])), levels=0)
-    assert_levels(ours[1], ImageEnhance.Brightness(ImageOps.equalize(to_pil(images[1]))).enhance(0.5), levels=0)
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0)])
+def test_float_images_are_not_rounded(name, bounds):
+    """A float image of bytes is within a level of the bytes' result, and of more precision."""
+    operation, amount = OPERATIONS[name]
+    image, (low, high) = IMAGES["rgb_narrow_range"], bounds
+    scaled = tf.constant(low + image / 255 * (high - low), tf.float32)
+    ours = color.recolor(scaled, tf.constant(amount), low, high, operation)
+    levels = (ours.numpy() - low) / (high - low) * 255
+    assert np.mean(np.abs(levels - apply(image, operation, amount).numpy().astype(float)) > 2.05) <= 0.001
+    if name not in ("solarize", "invert"):
+        assert np.mean(np.abs(levels - np.round(levels)) > 0.01) > 0.2

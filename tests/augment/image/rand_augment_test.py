@@ -6,8 +6,8 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
 from keras_consistency.augment.image import RandAugment
-from keras_consistency.augment.image.rand_augment import OPERATIONS
 
+OPERATIONS = list(RandAugment.OPERATIONS)
 GREY = 127
 SEED = tf.constant([5, 6], tf.int64)
 STRENGTHS = (0.2, 0.5, 0.77, 1.0)
