@@ -57,7 +57,7 @@ class RandomLayer(keras.layers.Layer):
         return input_shape
 
     def compute_output_spec(self, inputs, training=True, seed=None):
-        return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
+        return keras.tree.map_structure(lambda leaf: keras.KerasTensor(leaf.shape, dtype=leaf.dtype), inputs)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

@@ -1,4 +1,4 @@
-"""Affine maps of the image plane, and the one warp that applies them.
+"""Maps of the image plane, and the one warp that applies them.
 
 A map is a `(n, 3, 3)` float32 matrix that takes a point `(x, y, 1)` of the *output* to the point of the *input* that it
 shows. Coordinates are in pixels from the top left corner, so that the centre of pixel `(i, j)` is at `(j + 0.5, i +
@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_consistency.ops.each import each
 
 
-def _matrix(a, b, c, d, e, f):
+def affine(a, b, c, d, e, f):
     """The maps `x' = a x + b y + c`, `y' = d x + e y + f`: six tensors of shape `(n,)` -> `(n, 3, 3)`."""
     zero, one = tf.zeros_like(a), tf.ones_like(a)
     return tf.stack([tf.stack(row, axis=-1) for row in ([a, b, c], [d, e, f], [zero, zero, one])], axis=-2)
@@ -21,7 +21,7 @@ def _matrix(a, b, c, d, e, f):
 def translation(x, y):
     """Show at each pixel what lies `x` pixels to its right and `y` below: two `(n,)` -> `(n, 3, 3)`."""
     zero, one = tf.zeros_like(x), tf.ones_like(x)
-    return _matrix(one, zero, x, zero, one, y)
+    return affine(one, zero, x, zero, one, y)
 
 
 def shear(x, y):
@@ -30,7 +30,7 @@ def shear(x, y):
     The top left corner stays where it is.
     """
     zero, one = tf.zeros_like(x), tf.ones_like(x)
-    return _matrix(one, x, zero, y, one, zero)
+    return affine(one, x, zero, y, one, zero)
 
 
 def rotation(degrees, height, width):
@@ -38,7 +38,24 @@ def rotation(degrees, height, width):
     angle = degrees * (math.pi / 180.0)
     cos, sin = tf.cos(angle), tf.sin(angle)
     x, y = tf.cast(width, tf.float32) / 2.0, tf.cast(height, tf.float32) / 2.0
-    return _matrix(cos, -sin, x - x * cos + y * sin, sin, cos, y - x * sin - y * cos)
+    return affine(cos, -sin, x - x * cos + y * sin, sin, cos, y - x * sin - y * cos)
+
+
+def crop(left, top, right, bottom, height, width):
+    """Show a box of the input, stretched to an image of the given size: `(n,)` each -> `(n, 3, 3)`.
+
+    The box may reach beyond the input. With `left > right` it is shown mirrored, as with `top > bottom`.
+    """
+    zero = tf.zeros_like(left)
+    return affine((right - left) / width, zero, left, zero, (bottom - top) / height, top)
+
+
+def inverse(matrices):
+    """The maps from the input to the output: `(n, 3, 3)` -> `(n, 3, 3)`."""
+    a, b, c = tf.unstack(matrices, axis=-2)
+    adjugate = tf.stack([tf.linalg.cross(b, c), tf.linalg.cross(c, a), tf.linalg.cross(a, b)], axis=-1)
+    determinant = tf.reduce_sum(a * adjugate[..., 0], axis=-1)
+    return adjugate / determinant[..., None, None]
 
 
 def warp(images, matrices, *, fill, interpolation="bilinear"):
@@ -71,17 +88,20 @@ def warp_image(image, matrix, fill, interpolation):
     def read(row, column):
         row = tf.clip_by_value(tf.cast(row, tf.int32), 0, height - 1)
         column = tf.clip_by_value(tf.cast(column, tf.int32), 0, width - 1)
-        return tf.cast(tf.gather(pixels, row * width + column), tf.float32)
+        return tf.gather(pixels, row * width + column)
 
     if interpolation == "nearest":
-        values = read(tf.floor(y), tf.floor(x))
-    else:
-        x, y = x - 0.5, y - 0.5
-        left, top = tf.floor(x), tf.floor(y)
-        across, down = (x - left)[..., None], (y - top)[..., None]
-        upper, lower = ((1.0 - across) * read(row, left) + across * read(row, left + 1.0) for row in (top, top + 1.0))
-        values = (1.0 - down) * upper + down * lower
-    values = tf.where(inside, values, fill)
+        # In their own dtype: the labels of a mask may be larger than what float32 tells apart.
+        return tf.where(inside, read(tf.floor(y), tf.floor(x)), tf.cast(fill, image.dtype))
+
+    def level(row, column):
+        return tf.cast(read(row, column), tf.float32)
+
+    x, y = x - 0.5, y - 0.5
+    left, top = tf.floor(x), tf.floor(y)
+    across, down = (x - left)[..., None], (y - top)[..., None]
+    upper, lower = ((1.0 - across) * level(row, left) + across * level(row, left + 1.0) for row in (top, top + 1.0))
+    values = tf.where(inside, (1.0 - down) * upper + down * lower, fill)
     if image.dtype == tf.uint8:
         values = tf.floor(values + 0.5)
     return tf.cast(values, image.dtype)

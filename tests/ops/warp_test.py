@@ -130,6 +130,31 @@ def test_product_of_maps_is_one_map_after_the_other():
     np.testing.assert_array_equal(ours[:, inside, inside], turned[:, inside, inside])
 
 
+def test_crop_shows_a_box():
+    image = picture((8, 12, 3))[None]
+    c = lambda value: tf.constant([value], tf.float32)  # noqa: E731
+    shown = warp.warp(image, warp.crop(c(3.0), c(2.0), c(6.0), c(4.0), 8.0, 12.0), fill=0, interpolation="nearest")
+    np.testing.assert_array_equal(shown, image[:, 2:4, 3:6].repeat(4, axis=1).repeat(4, axis=2))
+    mirrored = warp.warp(image, warp.crop(c(12.0), c(0.0), c(0.0), c(8.0), 8.0, 12.0), fill=0)
+    np.testing.assert_array_equal(mirrored, image[:, :, ::-1])
+
+
+def test_inverse_leads_back():
+    matrices = np.random.default_rng(0).normal(size=[20, 3, 3]).astype("float32") + 3 * np.eye(3, dtype="float32")
+    expected = np.linalg.inv(matrices.astype("float64"))
+    np.testing.assert_allclose(warp.inverse(matrices), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(warp.inverse(tf.eye(3)[None]), np.eye(3)[None])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64"])
+def test_nearest_pixels_are_not_rounded(dtype):
+    values = np.array([2**53, 2**53 - 1, 7, -(2**40) - 1]).reshape(1, 1, 4, 1).astype(dtype)
+    moved = warp.warp(
+        values, warp.translation(tf.constant([1.0]), tf.constant([0.0])), fill=-1, interpolation="nearest"
+    )
+    np.testing.assert_array_equal(np.ravel(moved), [*values[0, 0, 1:, 0], -1])
+
+
 def test_one_pixel_and_empty_batches_pass():
     matrix = warp.rotation(tf.constant([10.0]), 1, 1)
     np.testing.assert_array_equal(warp.warp(np.full((1, 1, 1, 3), 5, "uint8"), matrix, fill=0), [[[[5, 5, 5]]]])

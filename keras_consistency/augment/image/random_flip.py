@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_consistency.augment.image.image_layer import ImageLayer, check_fraction
-from keras_consistency.ops import random
+from keras_consistency.ops import random, warp
+from keras_consistency.ops.each import each
 
 
 @keras.saving.register_keras_serializable(package="keras_consistency")
@@ -23,7 +24,7 @@ class RandomFlip(ImageLayer):
 
     Input shape:
         `(batch, height, width, channels)` or one image `(height, width, channels)`, uint8 or float, 1 or 3 channels,
-        with values in `value_range`.
+        with values in `value_range`; or a dictionary with masks and boxes beside them (see `ImageLayer`).
 
     Output shape:
         As the input, of the same dtype.
@@ -41,7 +42,19 @@ class RandomFlip(ImageLayer):
         return random.uniform(seed, tf.shape(images)[0]) < self.probability
 
     def transform_images(self, images, transformation):
-        return tf.where(transformation[:, None, None, None], tf.reverse(images, axis=[2]), images)
+        return each(_flipped, images, transformation)
+
+    def transform_segmentation_masks(self, masks, transformation):
+        return each(_flipped, masks, transformation)
+
+    def get_matrices(self, transformation, height, width):
+        left = tf.where(transformation, width, 0.0)
+        top, bottom = tf.zeros_like(left), tf.fill(tf.shape(left), height)
+        return warp.crop(left, top, width - left, bottom, height, width)
 
     def get_config(self):
         return {**super().get_config(), "probability": self.probability}
+
+
+def _flipped(image, flip):
+    return tf.cond(flip, lambda: tf.reverse(image, axis=[1]), lambda: image)

@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_consistency.augment.image.image_layer import ImageLayer, check_fraction
-from keras_consistency.ops import random
+from keras_consistency.ops import random, warp
+from keras_consistency.ops.each import each
 
 
 @keras.saving.register_keras_serializable(package="keras_consistency")
@@ -22,7 +23,7 @@ class RandomShift(ImageLayer):
 
     Input shape:
         `(batch, height, width, channels)` or one image `(height, width, channels)`, uint8 or float, 1 or 3 channels,
-        with values in `value_range`.
+        with values in `value_range`; or a dictionary with masks and boxes beside them (see `ImageLayer`).
 
     Output shape:
         As the input, of the same dtype.
@@ -46,18 +47,30 @@ class RandomShift(ImageLayer):
         return tf.cast(tf.floor(draws * (2.0 * limits + 1.0)) - limits, tf.int32)
 
     def transform_images(self, images, transformation):
-        shape = tf.shape(images)
-        rows = self._reflected_sources(shape[1], transformation[:, 0])
-        columns = self._reflected_sources(shape[2], transformation[:, 1])
-        images = tf.gather(images, rows, axis=1, batch_dims=1)
-        return tf.gather(images, columns, axis=2, batch_dims=1)
+        return each(_shifted, images, transformation)
 
-    @staticmethod
-    def _reflected_sources(size, shift):
-        """Where each position along an axis comes from: int32, `(batch, size)`. The border is not repeated."""
-        period = tf.maximum(2 * (size - 1), 1)
-        position = (tf.range(size) - shift[:, None]) % period
-        return tf.minimum(position, period - position) % size
+    def transform_segmentation_masks(self, masks, transformation):
+        """Masks are reflected as images are. (Boxes of what is shown twice are not.)"""
+        return each(_shifted, masks, transformation)
+
+    def get_matrices(self, transformation, height, width):
+        down, right = tf.unstack(tf.cast(transformation, tf.float32), axis=1)
+        return warp.translation(-right, -down)
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
+
+
+def _shifted(image, offset):
+    shape = tf.shape(image)
+    height, width = image.shape[0] or shape[0], image.shape[1] or shape[1]
+    rows, columns = _reflected_sources(height, offset[0]), _reflected_sources(width, offset[1])
+    pixels = tf.reshape(image, [-1, image.shape[2]])
+    return tf.gather(pixels, rows[:, None] * width + columns)
+
+
+def _reflected_sources(size, shift):
+    """Where each position along an axis comes from: int32, `(size,)`. The border is not repeated."""
+    period = tf.maximum(2 * (size - 1), 1)
+    position = (tf.range(size) - shift) % period
+    return tf.minimum(position, period - position) % size
