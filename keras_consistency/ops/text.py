@@ -19,22 +19,44 @@ class Joined:
     Attributes:
         string: the string, a scalar.
         data: its bytes, uint8 `(bytes,)`.
+        breaks: positions of the line breaks, int64 `(n + 1,)`.
         starts: position of the first byte of each text, int64 `(n,)`.
         ends: position behind the last byte of each text, int64 `(n,)`.
     """
 
     string: tf.Tensor
     data: tf.Tensor
-    starts: tf.Tensor
-    ends: tf.Tensor
+    breaks: tf.Tensor
+
+    @property
+    def starts(self):
+        return self.breaks[:-1] + 1
+
+    @property
+    def ends(self):
+        return self.breaks[1:]
 
 
 def joined(texts):
     """The texts, string `(n,)`, as a `Joined`."""
     string = tf.strings.reduce_join(tf.concat([[""], texts, [""]], axis=0), separator="\n")
     lengths = tf.cast(tf.strings.length(texts), tf.int64)
-    ends = tf.cumsum(lengths + 1)
-    return Joined(string, tf.io.decode_raw(string, tf.uint8), ends - lengths, ends)
+    breaks = tf.cumsum(tf.concat([[0], lengths + 1], axis=0))
+    return Joined(string, tf.io.decode_raw(string, tf.uint8), breaks)
+
+
+def gaps(texts):
+    """Where white space is.
+
+    Args:
+        texts: a `Joined`.
+
+    Returns:
+        Positions, int64 `(gaps,)`: between each and the next is a word, or nothing; and the row splits of what is
+        between them, int64 `(n + 1,)`.
+    """
+    positions = _where(_is_space(texts.data))
+    return positions, _first_not_below(positions, texts.breaks)
 
 
 def words(texts):
@@ -47,24 +69,27 @@ def words(texts):
         Position of the first byte of each word and the one behind its last, int64 `(words,)`, and the row splits, int64
         `(n + 1,)`: text `r` holds the words from `row_splits[r]` up to `row_splits[r + 1]`.
     """
-    space = _is_space(texts.data)
-    # The string starts and ends in white space: its edges are in turn the start and the end of a word.
-    starts, ends = tf.unstack(tf.reshape(tf.where(space[1:] != space[:-1]) + 1, [-1, 2]), axis=1)
-    return starts, ends, _row_splits(texts, starts)
+    positions, _ = gaps(texts)
+    starts, ends = positions[:-1] + 1, positions[1:]
+    found = _where(starts < ends)
+    starts, ends = tf.gather(starts, found), tf.gather(ends, found)
+    return starts, ends, _first_not_below(starts, texts.breaks)
 
 
 def characters(texts):
     """Where the characters that are not white space are: their starts and row splits, as for `words`."""
-    starts = tf.where(~_is_space(texts.data) & ~_continues(texts.data))[:, 0]
-    return starts, _row_splits(texts, starts)
+    starts = _where(~_is_space(texts.data) & ~_continues(texts.data))
+    return starts, _first_not_below(starts, texts.breaks)
 
 
 def character_ends(texts, starts):
     """The positions behind characters, whose starts are int64 `(characters,)`; of the same shape."""
-    # The last byte is a line break, which continues nothing.
-    behind = tf.minimum(starts[:, None] + [1, 2, 3], tf.size(texts.data, tf.int64) - 1)
-    continues = tf.cast(_continues(tf.gather(texts.data, behind)), tf.int64)
-    return starts + 1 + tf.reduce_sum(tf.math.cumprod(continues, axis=1), axis=1)
+    last = tf.size(texts.data, tf.int64) - 1  # a line break, which continues nothing
+    ends, continues = starts + 1, True
+    for _ in range(3):
+        continues &= _continues(tf.gather(texts.data, tf.minimum(ends, last)))
+        ends += tf.cast(continues, tf.int64)
+    return ends
 
 
 def cut(texts, starts, ends):
@@ -90,28 +115,28 @@ def splice(texts, starts, ends, pieces):
     string = tf.strings.reduce_join(tf.reshape(tf.stack([kept, tf.concat([pieces, [""]], axis=0)], axis=1), [-1]))
     growth = tf.cumsum(tf.cast(tf.strings.length(pieces), tf.int64) - (ends - starts))
     growth = tf.concat([[0], growth], axis=0)
-    first = texts.starts + tf.gather(growth, tf.searchsorted(starts, texts.starts))
-    last = texts.ends + tf.gather(growth, tf.searchsorted(ends, texts.ends, side="right"))
-    return tf.strings.substr(string, first, last - first)
+    # A place at the very end of a text starts where the line break is.
+    breaks = texts.breaks + tf.gather(growth, _first_not_below(starts, texts.breaks + 1))
+    return tf.strings.substr(string, breaks[:-1] + 1, breaks[1:] - breaks[:-1] - 1)
 
 
 _CLOSING = "\"'”’»›）」』】〉》〕］｝)\\]}"
-_SPACE = "[ \\t\\n\\v\\f\\r]"
-# Full-width marks end a sentence wherever they stand, the others where white space follows.
+_SPACE = "[ \\t\\n\\v\\f\\r\u00a0\u3000]"
+# Full-width marks end a sentence wherever they stand, the others where white space follows; then quotation marks that
+# open in one language close in another.
 _FULL_WIDTH_END = f"([.!?…]*[。！？｡][.!?…。！？｡]*[{_CLOSING}]*){_SPACE}*"
-_END = f"([.!?…][{_CLOSING}]*){_SPACE}+"
-_LINE_BREAKS = f"{_SPACE}*[\\n\\v\\f\\r]{_SPACE}*"
+_END = f"([.!?…][{_CLOSING}“‘«‹]*){_SPACE}+"
+_LINE_BREAK = f"{_SPACE}*[\\n\\v\\f\\r]{_SPACE}*"
 
 
 def sentences(texts):
     """The sentences of each text: string `(n,)` -> ragged string `(n, None)`, without the white space around them.
 
     A sentence ends at a line break, after one of `. ! ? …` that white space follows, and after one of `。 ！ ？`.
-    Quotation marks and brackets that close behind the mark belong to the sentence. Nothing is known of abbreviations.
+    Quotation marks and brackets that close behind the mark belong to the sentence. No-break and full-width spaces are
+    white space here. Nothing is known of abbreviations.
     """
-    lines = tf.strings.regex_replace(texts, _FULL_WIDTH_END, "\\1\n")
-    lines = tf.strings.regex_replace(lines, _END, "\\1\n")
-    lines = tf.strings.regex_replace(lines, _LINE_BREAKS, "\n")
+    lines = tf.strings.regex_replace(texts, f"{_FULL_WIDTH_END}|{_END}|{_LINE_BREAK}", "\\1\\2\n")
     found = tf.strings.split(tf.strings.strip(lines), "\n")
     return tf.ragged.boolean_mask(found, found != "")
 
@@ -124,7 +149,12 @@ def _continues(data):
     return tf.bitwise.bitwise_and(data, 0xC0) == 0x80
 
 
-def _row_splits(texts, starts):
-    """Number of the first element of each text, and that of all elements: int64 `(n + 1,)`."""
-    bounds = tf.concat([texts.starts, tf.size(texts.data, tf.int64)[None]], axis=0)
-    return tf.searchsorted(starts, bounds, out_type=tf.int64)
+def _where(mask):
+    """The numbers of the elements that are true: bool `(elements,)` -> int64 `(true,)`."""
+    return tf.reshape(tf.where(mask), [-1])
+
+
+def _first_not_below(ascending, values):
+    """Number of the first element that is not below each value, as by `tf.searchsorted`, which takes ten operations."""
+    found = tf.raw_ops.LowerBound(sorted_inputs=ascending[None], values=values[None], out_type=tf.int64)
+    return tf.reshape(found, [-1])
