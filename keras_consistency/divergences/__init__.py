@@ -8,6 +8,7 @@ whole, or at several student views together, overrides `loss` instead.
 from keras_consistency.divergences.contrast import CosineSimilarity, GraphContrast, InstanceCrossEntropy
 from keras_consistency.divergences.divergence import Divergence
 from keras_consistency.divergences.fairness import Fairness
+from keras_consistency.divergences.jensen_shannon import JensenShannon
 from keras_consistency.divergences.probabilities import CrossEntropy, Entropy, KullbackLeibler, SquaredError
 from keras_consistency.divergences.values import Huber, SquaredDistance
 
@@ -20,6 +21,7 @@ __all__ = [
     "GraphContrast",
     "Huber",
     "InstanceCrossEntropy",
+    "JensenShannon",
     "KullbackLeibler",
     "SquaredDistance",
     "SquaredError",

@@ -7,6 +7,7 @@ given.
 """
 
 from keras_consistency.recipes.adamatch import adamatch
+from keras_consistency.recipes.augmix import augmix
 from keras_consistency.recipes.comatch import comatch
 from keras_consistency.recipes.crmatch import crmatch
 from keras_consistency.recipes.dash import dash
@@ -31,6 +32,7 @@ from keras_consistency.recipes.vat import vat
 
 __all__ = [
     "adamatch",
+    "augmix",
     "available",
     "comatch",
     "crmatch",

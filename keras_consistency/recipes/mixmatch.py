@@ -59,4 +59,4 @@ def mixmatch(
         divergence=divergences.SquaredError(),
         scale=_setting.ramp_up(schedules.LinearRampUp, scale=scale, ramp_up_steps=ramp_up_steps),
     )
-    return _setting.model(student, [term], ema=ema, mixer=mixers.MixUp(alpha=alpha), weak=weak, **kwargs)
+    return _setting.model(student, [term], ema=ema, weak=weak, **{"mixer": mixers.MixUp(alpha=alpha), **kwargs})

@@ -33,6 +33,17 @@ def pi_model(network, x, y, first, second, *, scale, ramp):
     )
 
 
+def augmix(network, x, y, views, *, scale):
+    """Hendrycks et al. 2020, equation 2: Jensen-Shannon divergence of the answers on the views, all examples."""
+
+    def divergence(moved):
+        answers = [moved.probabilities(view) for view in views]
+        mean = sum(answers) / len(answers)
+        return sum((p * (np.log(p) - np.log(mean))).sum(-1).mean() for p in answers) / len(answers)
+
+    return train_step(network, labelled(x, y), consistency=(scale, divergence, {}))
+
+
 def mean_teacher(network, teacher, x, y, student_view, teacher_view, *, scale, ramp):
     """Tarvainen & Valpola 2017, equation 1."""
     target = teacher.probabilities(teacher_view)

@@ -56,6 +56,22 @@ def pi_model(scene):
         yield model, losses.pi_model(before, x, y, first, second, scale=3.0, ramp=ramp), *found
 
 
+def augmix(scene):
+    (weak, _), strong = weak_and_strong(), Draws()
+    model = compiled(
+        kc.recipes.augmix(scene.student(), scale=2.5, weak=weak, strong=strong),
+        run_eagerly=True,
+    )
+    for _ in range(STEPS):
+        before = network(model.student)
+        x, y, u = scene.batch()
+        found = train(model, x, y, u)
+        labeled, unlabeled = strong.take()
+        views = [np.concatenate(pair) for pair in zip(labeled, unlabeled, strict=True)]
+        views.append(np.concatenate([weak.numpy(x), weak.numpy(u)]))
+        yield model, losses.augmix(before, weak.numpy(x), reference.one_hot(y, CLASSES), views, scale=2.5), *found
+
+
 def mean_teacher(scene):
     weak = Draws()
     model = compiled(kc.recipes.mean_teacher(scene.student(), scale=8.0, ramp_up_steps=2, weak=weak), run_eagerly=True)
