@@ -8,7 +8,7 @@ operation is `operation(levels, amount, whole)`, with a scalar amount that some 
 import tensorflow as tf
 
 
-def recolor(image, amount, low, high, operation):
+def recolor(image, amount, low, high, operation, *settings):
     """Applies one operation to an image of any dtype that layers take.
 
     Args:
@@ -16,19 +16,26 @@ def recolor(image, amount, low, high, operation):
         amount: what the operation takes.
         low, high: lowest and highest pixel value.
         operation: one of this module's.
+        *settings: further arguments of the operation.
     """
     whole = image.dtype == tf.uint8
     if whole:
-        return to_bytes(operation(tf.cast(image, tf.float32), amount, True))
+        return to_bytes(operation(tf.cast(image, tf.float32), amount, True, *settings))
     low, high = tf.cast(low, tf.float32), tf.cast(high, tf.float32)
     levels = (tf.cast(image, tf.float32) - low) * (255.0 / (high - low))
-    levels = tf.clip_by_value(operation(levels, amount, False), 0.0, 255.0)
+    levels = tf.clip_by_value(operation(levels, amount, False, *settings), 0.0, 255.0)
     return tf.cast(low + levels * ((high - low) / 255.0), image.dtype)
 
 
 def to_bytes(levels):
     """Levels as PIL stores them: clipped to 0 to 255 and truncated to uint8."""
     return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
+
+
+def clip(levels, whole):
+    """Levels between two operations: clipped to 0 to 255, and truncated where they are whole."""
+    levels = tf.clip_by_value(levels, 0.0, 255.0)
+    return tf.floor(levels) if whole else levels
 
 
 def brighten(levels, factor, whole):
@@ -52,16 +59,16 @@ def sharpen(levels, factor, whole):
 
     Smoothing is PIL's 3 × 3 kernel of ones with 5 in the middle, over 13; the outermost pixels stay as they are.
     """
-    height, width, _ = levels.shape
-    height, width = height or tf.shape(levels)[0], width or tf.shape(levels)[1]
-    padded = tf.pad(levels, [[1, 1], [1, 1], [0, 0]])
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    total = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    smooth = (total + 4.0 * levels) / 13.0
-    inner_row = (tf.range(height) > 0) & (tf.range(height) < height - 1)
-    inner_column = (tf.range(width) > 0) & (tf.range(width) < width - 1)
-    inner = (inner_row[:, None] & inner_column)[..., None]
-    return tf.where(inner, _blend(tf.floor(smooth + 0.5) if whole else smooth, levels, factor), levels)
+    return _blend(_filtered(levels, ((1, 1, 1), (1, 5, 1), (1, 1, 1)), whole), levels, factor)
+
+
+def soften(levels, share, whole):
+    """Mix with a blurred image: share 0 is the identity, 1 is blurred.
+
+    Blurring is PIL's 5 × 5 kernel of ones around nine zeros, over 16; the two outermost pixels stay as they are.
+    """
+    ring = ((1,) * 5, (1, 0, 0, 0, 1), (1, 0, 0, 0, 1), (1, 0, 0, 0, 1), (1,) * 5)
+    return _blend(levels, _filtered(levels, ring, whole), share)
 
 
 def solarize(levels, threshold, whole):
@@ -75,14 +82,16 @@ def invert(levels, amount, whole):
 
 
 def posterize(levels, bits, whole):
-    """Keep the highest `bits` of each level, a whole number from 0 to 8: 8 is the identity at 8 bits."""
+    """Keep the highest `bits` of each level, a whole number from 0 to 8: at 8 bits, 8 is the identity."""
     step = tf.cast(tf.bitwise.left_shift(1, 8 - tf.cast(bits, tf.int32)), tf.float32)
-    return tf.floor(levels / step) * step
+    return tf.floor((levels if whole else tf.round(levels)) / step) * step
 
 
 def autocontrast(levels, amount, whole):
     """Stretch each channel's levels to 0 to 255. A channel of one value is left alone. `amount` is ignored."""
-    low, high = tf.reduce_min(levels, axis=[0, 1]), tf.reduce_max(levels, axis=[0, 1])
+    lines, channels = _lines(levels), levels.shape[2]
+    low = tf.reduce_min(tf.reshape(tf.reduce_min(lines, axis=0), [-1, channels]), axis=0)
+    high = tf.reduce_max(tf.reshape(tf.reduce_max(lines, axis=0), [-1, channels]), axis=0)
     stretched = (levels - low) * 255.0 / tf.where(high > low, high - low, 1.0)
     return tf.where(high > low, stretched, levels)
 
@@ -96,15 +105,17 @@ def equalize(levels, amount, whole):
     values = tf.cast(levels if whole else tf.round(levels), tf.int32) + 256 * tf.range(channels)
     flat = tf.reshape(values, [-1])
     histogram = tf.math.unsorted_segment_sum(tf.ones_like(flat), flat, 256 * channels)
-    histogram = tf.reshape(histogram, [channels, 256])
-    total = tf.reduce_sum(histogram, axis=-1, keepdims=True)
-    last = tf.reduce_max(tf.where(histogram > 0, tf.range(256), -1), axis=-1, keepdims=True)
-    highest = tf.reduce_sum(tf.where(tf.range(256) == last, histogram, 0), axis=-1, keepdims=True)
-    step = (total - highest) // 255
-    below = tf.cumsum(histogram, axis=-1, exclusive=True)
-    spread = tf.clip_by_value((below + step // 2) // tf.maximum(step, 1), 0, 255)
-    spread = tf.cast(tf.where(step > 0, spread, tf.range(256)), tf.float32)
-    spread = tf.gather(tf.reshape(spread, [-1]), values)
+    below = tf.cumsum(tf.reshape(histogram, [channels, 256]), axis=-1, exclusive=True)
+    # All pixels but those of the highest value that occurs.
+    step = tf.reduce_max(tf.where(below < tf.size(flat) // channels, below, 0), axis=-1, keepdims=True) // 255
+
+    def table():
+        spread = tf.clip_by_value((below + step // 2) // tf.maximum(step, 1), 0, 255)
+        return tf.where(step > 0, spread, tf.range(256))
+
+    # A branch, not for what it spares: XLA would work the table out anew at every pixel.
+    spread = tf.cond(tf.reduce_any(step > 0), table, lambda: tf.repeat(tf.range(256)[None], channels, axis=0))
+    spread = tf.gather(tf.cast(tf.reshape(spread, [-1]), tf.float32), values)
     return spread if whole else tf.where(tf.transpose(step) > 0, spread, levels)
 
 
@@ -118,12 +129,22 @@ def grey(levels, whole):
 
 
 def rotate_hue(levels, turn, whole):
-    """Turn the hue by a fraction of the circle: 0 is the identity. An image of one channel is returned as it is."""
+    """Turn the hue of HSV by a fraction of the circle: 0 is the identity. One channel is returned as it is."""
     if levels.shape[2] == 1:
         return levels
-    hsv = tf.image.rgb_to_hsv(levels / 255.0)
-    hue = tf.math.floormod(hsv[..., :1] + turn, 1.0)
-    levels = 255.0 * tf.image.hsv_to_rgb(tf.concat([hue, hsv[..., 1:]], axis=-1))
+    red, green, blue = tf.unstack(levels, axis=2)
+    highest = tf.maximum(tf.maximum(red, green), blue)
+    chroma = highest - tf.minimum(tf.minimum(red, green), blue)
+    scale = 1.0 / tf.where(chroma > 0.0, chroma, 1.0)
+    of_green, of_blue = 2.0 + (blue - red) * scale, 4.0 + (red - green) * scale
+    sixths = tf.where(highest == red, (green - blue) * scale, tf.where(highest == green, of_green, of_blue))
+    sixths += 6.0 * turn
+    colors = []
+    for start in (5.0, 3.0, 1.0):  # red, green and blue, each at its own place of the same wave
+        place = sixths + start
+        place -= 6.0 * tf.floor(place / 6.0)
+        colors.append(highest - chroma * tf.clip_by_value(tf.minimum(place, 4.0 - place), 0.0, 1.0))
+    levels = tf.stack(colors, axis=2)
     return tf.round(levels) if whole else levels
 
 
@@ -134,20 +155,54 @@ def blur(levels, sigma, whole, radius):
         levels: see the module.
         sigma: standard deviation in pixels, above 0.
         whole: see the module.
-        radius: pixels, on each side, that the kernel reaches.
+        radius: pixels, on each side, that the kernel reaches; an int.
     """
-    offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
-    kernel = tf.exp(-0.5 * tf.square(offsets / sigma))
+    taps = range(2 * radius + 1)
+    kernel = tf.exp(-0.5 * tf.square((tf.range(2.0 * radius + 1.0) - radius) / sigma))
     kernel = kernel / tf.reduce_sum(kernel)
-    for axis in (0, 1):
-        size = tf.shape(levels)[axis]
-        positions = tf.range(size)
-        total = tf.zeros_like(levels)
-        for k in range(2 * radius + 1):
-            source = tf.clip_by_value(positions + (k - radius), 0, size - 1)
-            total += kernel[k] * tf.gather(levels, source, axis=axis)
-        levels = total
+    height, width, channels = (levels.shape[axis] or tf.shape(levels)[axis] for axis in range(3))
+    # Gathered, the padded image is kept; a concatenation would be worked out anew for every tap.
+    padded = tf.gather(_lines(levels), tf.clip_by_value(tf.range(-radius, height + radius), 0, height - 1))
+    lines = tf.add_n([kernel[k] * padded[k : k + height] for k in taps])
+    left, right = (tf.tile(side, [1, radius]) for side in (lines[:, :channels], lines[:, -channels:]))
+    padded = tf.concat([left, lines, right], axis=1)
+    lines = tf.add_n([kernel[k] * padded[:, k * channels : (k + width) * channels] for k in taps])
+    levels = tf.reshape(lines, tf.shape(levels))
     return tf.round(levels) if whole else levels
+
+
+def _lines(levels):
+    """The image with its channels side by side, `(height, width * channels)`: XLA works faster on a long last axis."""
+    width, channels = levels.shape[1] or tf.shape(levels)[1], levels.shape[2]
+    return tf.reshape(levels, [-1, width * channels])
+
+
+def _filtered(levels, kernel, whole):
+    """The weighted mean of each pixel's surroundings; those around which the kernel leaves the image stay as they are.
+
+    Args:
+        levels, whole: see the module.
+        kernel: an odd number of rows of as many weights.
+    """
+    height, width, channels = (levels.shape[axis] or tf.shape(levels)[axis] for axis in range(3))
+    radius = len(kernel) // 2
+    # Shifts of one long line, which XLA makes vectors of. Bytes, as concatenated floats it would gather one by one.
+    line = tf.reshape(tf.cast(levels, tf.uint8) if whole else levels, [-1])
+    margin = tf.zeros([radius * (width + 1) * channels], line.dtype)
+    padded = tf.cast(tf.concat([margin, line, margin], axis=0), tf.float32)
+    total = 0.0
+    for row, weights in enumerate(kernel):
+        for column, weight in enumerate(weights):
+            if weight:
+                start = (row * width + column) * channels
+                total += float(weight) * padded[start : start + height * width * channels]
+    lines = _lines(levels)
+    mean = tf.reshape(total / float(sum(map(sum, kernel))), tf.shape(lines))
+    mean = tf.floor(mean + 0.5) if whole else mean
+    row, place = tf.range(height)[:, None], tf.range(width * channels)
+    inner = (row >= radius) & (row < height - radius)
+    inner &= (place >= radius * channels) & (place < (width - radius) * channels)
+    return tf.reshape(tf.where(inner, mean, lines), tf.shape(levels))
 
 
 def _blend(base, levels, factor):

@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from scipy import ndimage
 
 from keras_consistency.ops import color
@@ -83,6 +83,13 @@ def test_sharpen_is_pils(image, factor):
     assert_levels(apply(image, color.sharpen, factor), ImageEnhance.Sharpness(to_pil(image)).enhance(factor), levels=0)
 
 
+@pytest.mark.parametrize("share", FACTORS)
+def test_soften_is_pils(image, share):
+    pil = to_pil(image)
+    blurred = Image.blend(pil, pil.filter(ImageFilter.BLUR), share)
+    assert_levels(apply(image, color.soften, share), blurred, levels=0)
+
+
 @pytest.mark.parametrize("threshold", [0, 1, 77, 128, 255, 256])
 def test_solarize_is_pils(image, threshold):
     assert_levels(apply(image, color.solarize, float(threshold)), ImageOps.solarize(to_pil(image), threshold), levels=0)
@@ -133,6 +140,7 @@ OPERATIONS = {
     "contrast": (color.contrast, 1.4),
     "saturate": (color.saturate, 0.3),
     "sharpen": (color.sharpen, 1.6),
+    "soften": (color.soften, 0.6),
     "solarize": (color.solarize, 150.0),
     "autocontrast": (color.autocontrast, 0.0),
     "invert": (color.invert, 0.0),

@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_consistency.augment.image.image_layer import GREY, ImageLayer, check_fraction
-from keras_consistency.ops import random
+from keras_consistency.ops import cover, random
+from keras_consistency.ops.each import each
 
 
 @keras.saving.register_keras_serializable(package="keras_consistency")
@@ -57,12 +58,12 @@ class Cutout(ImageLayer):
         return tf.concat([centres - sides // 2, sides], axis=1)
 
     def transform_images(self, images, transformation):
-        top, left, side = (transformation[:, k, None] for k in range(3))
-        rows, columns = tf.range(tf.shape(images)[1]), tf.range(tf.shape(images)[2])
-        covered_rows = (rows >= top) & (rows < top + side)
-        covered_columns = (columns >= left) & (columns < left + side)
-        covered = covered_rows[:, :, None] & covered_columns[:, None, :]
-        return tf.where(covered[..., None], tf.cast(self.scale(self.fill), images.dtype), images)
+        return each(_covered, images, transformation, shared=(tf.cast(self.scale(self.fill), images.dtype),))
 
     def get_config(self):
         return {**super().get_config(), "size": self.size, "uniform_size": self.uniform_size, "fill": self.fill}
+
+
+def _covered(image, square, fill):
+    top, left, side = tf.unstack(square)
+    return cover.rectangle(image, top, left, side, side, fill)
