@@ -14,13 +14,14 @@ FORMULAS = {
     "SquaredError": reference.squared_error,
     "Entropy": lambda target, logits: reference.entropy(logits),
 }
-# Their formulas are in `divergences_values_test`, `divergences_contrast_test` and `divergences_fairness_test`.
+# Their formulas are in the other `divergences_*_test`.
 ELSEWHERE = {
     "CosineSimilarity",
     "Fairness",
     "GraphContrast",
     "Huber",
     "InstanceCrossEntropy",
+    "JensenShannon",
     "SquaredDistance",
 }
 

@@ -1,7 +1,8 @@
 """Keras layers that make random views of examples."""
 
-from keras_consistency.augment import image
+from keras_consistency.augment import image, text
 from keras_consistency.augment.chain import Chain
 from keras_consistency.augment.random_layer import RandomLayer
+from keras_consistency.augment.seeded import Seeded
 
-__all__ = ["Chain", "RandomLayer", "image"]
+__all__ = ["Chain", "RandomLayer", "Seeded", "image", "text"]

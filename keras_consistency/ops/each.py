@@ -52,7 +52,11 @@ def each(function, batch, *rows, shared=(), static=()):
 
 @functools.cache
 def _compiled(kind, function, static):
-    return tf.function(_mapped(kind, function, static), jit_compile=True)
+    run = _mapped(kind, function, static)
+    # TensorFlow counts traces by code, and would warn of programs that do not belong together.
+    run.__code__ = run.__code__.replace(co_name=f"{function.__name__}_{_compiled.cache_info().currsize}")
+    # Without AutoGraph, which would read the source of every function: most of the time that tracing takes.
+    return tf.function(run, jit_compile=True, autograph=False)
 
 
 def _mapped(kind, function, static):

@@ -39,7 +39,7 @@ class Joined:
 
 def joined(texts):
     """The texts, string `(n,)`, as a `Joined`."""
-    string = tf.strings.reduce_join(tf.concat([[""], texts, [""]], axis=0), separator="\n")
+    string = tf.strings.join(["", tf.strings.reduce_join(texts, separator="\n"), ""], separator="\n")
     lengths = tf.cast(tf.strings.length(texts), tf.int64)
     breaks = tf.cumsum(tf.concat([[0], lengths + 1], axis=0))
     return Joined(string, tf.io.decode_raw(string, tf.uint8), breaks)
@@ -111,10 +111,14 @@ def splice(texts, starts, ends, pieces):
     Returns:
         string `(n,)`.
     """
-    kept = cut(texts, tf.concat([[0], ends], axis=0), tf.concat([starts, tf.size(texts.data, tf.int64)[None]], axis=0))
-    string = tf.strings.reduce_join(tf.reshape(tf.stack([kept, tf.concat([pieces, [""]], axis=0)], axis=1), [-1]))
-    growth = tf.cumsum(tf.cast(tf.strings.length(pieces), tf.int64) - (ends - starts))
-    growth = tf.concat([[0], growth], axis=0)
+    # With the pieces behind the texts, all parts are cut out of one string, in order, and copied once less.
+    size, lengths = tf.size(texts.data, tf.int64), tf.cast(tf.strings.length(pieces), tf.int64)
+    source = tf.strings.join([texts.string, tf.strings.reduce_join(pieces)])
+    piece_ends = size + tf.cumsum(lengths)
+    part_starts = tf.concat([[0], tf.reshape(tf.stack([piece_ends - lengths, ends], axis=1), [-1])], axis=0)
+    part_ends = tf.concat([tf.reshape(tf.stack([starts, piece_ends], axis=1), [-1]), [size]], axis=0)
+    string = tf.strings.reduce_join(tf.strings.substr(source, part_starts, part_ends - part_starts))
+    growth = tf.concat([[0], tf.cumsum(lengths - (ends - starts))], axis=0)
     # A place at the very end of a text starts where the line break is.
     breaks = texts.breaks + tf.gather(growth, _first_not_below(starts, texts.breaks + 1))
     return tf.strings.substr(string, breaks[:-1] + 1, breaks[1:] - breaks[:-1] - 1)

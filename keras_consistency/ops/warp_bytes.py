@@ -46,9 +46,9 @@ def warp_bytes(image, matrix, fill, interpolation):
 
 
 def _positions(row, height, width):
-    """Where each output pixel's centre comes from along an axis, from the first pixel's centre: int32 `(height, width)`.
+    """Where each output pixel's centre comes from along an axis, counted from the first pixel's centre.
 
-    In units of `2 ** -16` pixels.
+    In units of `2 ** -16` pixels: int32 `(height, width)`.
     """
     starts = row[1] * (tf.range(tf.cast(height, tf.float32))[:, None] + 0.5) + (row[2] + 0.5 * row[0] - 0.5)
     return _fixed(starts) + _fixed(row[0]) * tf.range(width)

@@ -410,6 +410,7 @@ RAMP, POSITIVE, COUNT = (-1, 1.5), (0, -1.0, float("inf"), float("nan"), "1"), (
 ABOVE_ONE, MOMENTUM, PART = (1.0, float("inf"), "2"), (-0.1, 1.0, "0.9", None), (True, 0.5)
 RANGES = {
     "adamatch": {"threshold": SHARE, "momentum": MOMENTUM, "scale": NUMBER, "ramp_up_steps": RAMP, "ema": DECAY},
+    "augmix": {"scale": (*POSITIVE[1:], None), "ema": DECAY},
     "dash": {
         "gamma": ABOVE_ONE,
         "C": POSITIVE,
@@ -629,6 +630,8 @@ PARTS = [
     (kc.divergences.Huber, "delta", POSITIVE, {}),
     *((kc.geometries.RandomAffine, name, SHARE, {}) for name in ("shift", "rotation", "zoom", "flip")),
     (kc.mixers.MixUp, "alpha", POSITIVE, {}),
+    (kc.mixers.MixUp, "labeled", ("yes", None), {"alpha": 0.5}),
+    (kc.mixers.CutMix, "alpha", POSITIVE, {}),
     (kc.schedules.CosineRampUp, "steps", RAMP, {}),
     (kc.schedules.CosineRampUp, "start", RAMP, {"steps": 5}),
     (kc.schedules.LinearRampUp, "steps", RAMP, {}),
@@ -661,6 +664,7 @@ PARTS = [
     (IMAGE.RandAugment, "interpolation", ("cubic",), {}),
     (IMAGE.RandAugment, "value_range", VALUE_RANGES, {}),
     (kc.augment.Chain, "layers", (3, [3]), {}),
+    (kc.augment.Seeded, "layer", (3, IMAGE.Cutout(), keras.layers.RandAugment()), {}),
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 import keras_consistency as kc
 from tests.contracts import recipes
 
-image = kc.augment.image
+image, text = kc.augment.image, kc.augment.text
 
 
 def _term(**options):
@@ -24,6 +24,14 @@ def _bank():
     return kc.banks.FeatureBank(examples=7, width=2, labeled_only=True, output="embedding")
 
 
+MOVING = {
+    "fill": 0.1,
+    "interpolation": "nearest",
+    "mask_fill": 255,
+    "value_range": (0, 1),
+    "seed": 2,
+    "name": "one",
+}
 # How to make each, with no argument at its default.
 PARTS = {
     kc.targets.Soft: lambda: kc.targets.Soft(temperature=0.5),
@@ -56,6 +64,7 @@ PARTS = {
     ),
     kc.divergences.CrossEntropy: lambda: kc.divergences.CrossEntropy(),
     kc.divergences.KullbackLeibler: lambda: kc.divergences.KullbackLeibler(),
+    kc.divergences.JensenShannon: lambda: kc.divergences.JensenShannon(),
     kc.divergences.SquaredError: lambda: kc.divergences.SquaredError(),
     kc.divergences.Entropy: lambda: kc.divergences.Entropy(),
     kc.divergences.SquaredDistance: lambda: kc.divergences.SquaredDistance(),
@@ -69,6 +78,7 @@ PARTS = {
     kc.divergences.CosineSimilarity: lambda: kc.divergences.CosineSimilarity(),
     kc.perturbations.Rotation: lambda: kc.perturbations.Rotation(),
     kc.mixers.MixUp: lambda: kc.mixers.MixUp(alpha=0.3, labeled=False),
+    kc.mixers.CutMix: lambda: kc.mixers.CutMix(alpha=0.3, labeled=False),
     kc.forwards.Concatenated: lambda: kc.forwards.Concatenated(),
     kc.forwards.Separate: lambda: kc.forwards.Separate(),
     kc.schedules.LinearRampUp: lambda: kc.schedules.LinearRampUp(steps=5, value=3.0, start=2),
@@ -106,19 +116,81 @@ PARTS = {
         kc.teachers.EMA(decay=0.5, name="two"), momentum=0.3, examples=9, name="one"
     ),
     kc.augment.Chain: lambda: kc.augment.Chain([image.RandomFlip(seed=1, name="flip")], seed=5, name="one"),
+    kc.augment.Seeded: lambda: kc.augment.Seeded(keras.layers.RandomFlip(seed=1, name="flip"), seed=5, name="one"),
+    image.AugMix: lambda: image.AugMix(severity=0.2, width=2, depth=4, alpha=0.5, **MOVING),
+    image.AutoContrast: lambda: image.AutoContrast(probability=0.3, value_range=(0, 1), seed=2, name="one"),
+    image.Equalization: lambda: image.Equalization(probability=0.3, value_range=(0, 1), seed=2, name="one"),
+    image.GaussianNoise: lambda: image.GaussianNoise(stddev=0.3, value_range=(0, 1), seed=2, name="one"),
+    image.PatchMasking: lambda: image.PatchMasking(
+        ratio=0.3, patch_size=2, fill=0.1, value_range=(0, 1), seed=2, name="one"
+    ),
+    image.RandomBrightness: lambda: image.RandomBrightness(
+        factor=0.3, probability=0.3, value_range=(0, 1), seed=2, name="one"
+    ),
+    image.RandomColorJitter: lambda: image.RandomColorJitter(
+        brightness_factor=0.1,
+        contrast_factor=0.2,
+        saturation_factor=0.3,
+        hue_factor=0.5,
+        probability=0.3,
+        value_range=(0, 1),
+        seed=2,
+        name="one",
+    ),
+    image.RandomContrast: lambda: image.RandomContrast(
+        factor=0.3, probability=0.3, value_range=(0, 1), seed=2, name="one"
+    ),
+    image.RandomErasing: lambda: image.RandomErasing(
+        probability=0.3, area=(0.1, 0.2), aspect_ratio=2.0, fill=0.1, value_range=(0, 1), seed=2, name="one"
+    ),
+    image.RandomGaussianBlur: lambda: image.RandomGaussianBlur(
+        sigma=2.0, probability=0.3, value_range=(0, 1), seed=2, name="one"
+    ),
+    image.RandomGrayscale: lambda: image.RandomGrayscale(probability=0.3, value_range=(0, 1), seed=2, name="one"),
+    image.RandomHue: lambda: image.RandomHue(factor=0.3, probability=0.3, value_range=(0, 1), seed=2, name="one"),
+    image.RandomInvert: lambda: image.RandomInvert(probability=0.3, value_range=(0, 1), seed=2, name="one"),
+    image.RandomPosterization: lambda: image.RandomPosterization(
+        factor=0.3, probability=0.3, value_range=(0, 1), seed=2, name="one"
+    ),
+    image.RandomSaturation: lambda: image.RandomSaturation(
+        factor=0.3, probability=0.3, value_range=(0, 1), seed=2, name="one"
+    ),
+    image.RandomSharpness: lambda: image.RandomSharpness(
+        factor=0.3, probability=0.3, value_range=(0, 1), seed=2, name="one"
+    ),
+    image.Solarization: lambda: image.Solarization(factor=0.3, probability=0.3, value_range=(0, 1), seed=2, name="one"),
     image.Cutout: lambda: image.Cutout(size=0.3, uniform_size=False, fill=0.1, value_range=(0, 1), seed=2, name="one"),
     image.RandAugment: lambda: image.RandAugment(
         num_ops=3,
         magnitude=0.4,
         uniform_magnitude=False,
         probability=0.3,
-        fill=0.1,
-        interpolation="nearest",
-        value_range=(0, 1),
-        seed=2,
-        name="one",
+        **MOVING,
     ),
+    image.CTAugment: lambda: image.CTAugment(depth=3, magnitude=0.4, bins=5, threshold=0.7, decay=0.9, **MOVING),
+    image.TrivialAugment: lambda: image.TrivialAugment(magnitude=0.4, **MOVING),
+    image.RandomCropAndPad: lambda: image.RandomCropAndPad(factor=0.3, **MOVING),
+    image.RandomPerspective: lambda: image.RandomPerspective(factor=0.3, **MOVING),
+    image.RandomResizedCrop: lambda: image.RandomResizedCrop(factor=0.3, aspect_ratio=2.0, **MOVING),
+    image.RandomRotation: lambda: image.RandomRotation(factor=0.3, **MOVING),
+    image.RandomShear: lambda: image.RandomShear(factor=0.4, **MOVING),
+    image.RandomTranslation: lambda: image.RandomTranslation(factor=0.3, **MOVING),
+    image.RandomZoom: lambda: image.RandomZoom(factor=0.3, **MOVING),
     image.RandomFlip: lambda: image.RandomFlip(probability=0.2, value_range=(0, 1), seed=2, name="one"),
+    text.CharacterNoise: lambda: text.CharacterNoise(strength=0.3, seed=2, name="one"),
+    text.RandomInsertion: lambda: text.RandomInsertion(
+        {"film": ["movie"]}, stop_words=["the"], strength=0.3, seed=2, name="one"
+    ),
+    text.SentenceShuffle: lambda: text.SentenceShuffle(strength=0.3, seed=2, name="one"),
+    text.SynonymReplacement: lambda: text.SynonymReplacement(
+        {"film": ["movie"]}, stop_words=["the"], strength=0.3, seed=2, name="one"
+    ),
+    text.TfIdfReplacement: lambda: text.TfIdfReplacement(
+        vocabulary=["film", "the"], frequencies=[1, 5], idf=[2.0, 0.1], strength=0.3, seed=2, name="one"
+    ),
+    text.TokenMasking: lambda: text.TokenMasking(strength=0.3, mask="<m>", seed=2, name="one"),
+    text.WordDeletion: lambda: text.WordDeletion(strength=0.3, seed=2, name="one"),
+    text.WordSwap: lambda: text.WordSwap(strength=0.3, seed=2, name="one"),
     image.RandomShift: lambda: image.RandomShift(factor=0.2, value_range=(0, 1), seed=2, name="one"),
     kc.ConsistencyModel: lambda: kc.ConsistencyModel(
         kc.heads.attach(recipes.student(), rotation=True),
@@ -148,7 +220,11 @@ BASES = {
     kc.divergences.Divergence,
     kc.teachers.Teacher,
     kc.augment.RandomLayer,
+    image.ColorLayer,
+    image.GeometricLayer,
     image.ImageLayer,
+    image.Policy,
+    text.TextLayer,
 }
 
 

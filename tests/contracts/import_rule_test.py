@@ -28,7 +28,7 @@ LAYERS = (
         "views",
         "weights",
     },
-    {"balance", "batch", "datasets", "sources", "teachers"},
+    {"balance", "batch", "datasets", "remote", "sources", "teachers"},
     {"looks"},
     {"consistency"},
     {"checks", "data", "serving"},

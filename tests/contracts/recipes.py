@@ -47,6 +47,7 @@ def replaced(network):
 
 RECIPES = {
     "adamatch": Recipe(("weak", "strong"), {"threshold": 0.9, "momentum": 0.9, "ramp_up_steps": 0}),
+    "augmix": Recipe(("weak", "strong"), {"scale": 2.0}),
     "comatch": Recipe(
         ("weak", "strong"), {"threshold": 0.5, "graph_threshold": 0.4, "examples": 20}, heads={"projection": 4}
     ),

@@ -12,6 +12,7 @@ DRAWS = {
     "uniform": lambda rows: random.uniform(tf.constant(SEED), rows, [3]),
     "scalars": lambda rows: random.uniform(tf.constant(SEED), rows),
     "normal": lambda rows: random.normal(tf.constant(SEED), rows, [3]),
+    "dirichlet": lambda rows: random.dirichlet(tf.constant(SEED), rows, 3, 0.5),
     "row seeds": lambda rows: random.row_seeds(tf.constant(SEED), rows),
 }
 
@@ -140,6 +141,27 @@ def test_ragged_draws_of_some_elements_are_those_of_all():
     np.testing.assert_array_equal(random.row_of(SPLITS, some), [0, 0, 2, 3, 4, 4])
 
 
+@pytest.mark.parametrize("probability", [0, 0.0, 1e-7, 0.1, 0.5, 0.999, 1, 1.0])
+def test_ragged_choice_is_of_the_elements_that_draw_less(probability):
+    splits = tf.range(0, 20_001, 200, dtype=tf.int64)
+    seeds = tf.range(100, dtype=tf.int64)
+    chosen, rest = random.ragged_choice(seeds, splits, probability, draw=2)
+    expected = np.flatnonzero(random.ragged_uniform(seeds, splits, 2) < probability)
+    np.testing.assert_array_equal(chosen, expected)
+    assert rest.shape == chosen.shape and rest.dtype == tf.float64
+
+
+@pytest.mark.parametrize("probability", [0.002, 0.3, 1.0])
+def test_what_is_left_of_a_choice_is_a_uniform_draw(probability):
+    splits = tf.range(0, 500_001, 500, dtype=tf.int64)
+    chosen, rest = random.ragged_choice(tf.range(1000, dtype=tf.int64), splits, probability)
+    rest = rest.numpy()
+    assert rest.min() >= 0.0 and rest.max() < 1.0
+    assert scipy.stats.kstest(rest, scipy.stats.uniform(0, 1).cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(rest[1:], rest[:-1])[0, 1]) < 4 / np.sqrt(rest.size)
+    assert abs(np.corrcoef(rest, chosen % 500)[0, 1]) < 4 / np.sqrt(rest.size)
+
+
 def test_ragged_draws_do_not_depend_on_the_other_rows():
     whole = random.ragged_uniform(ROW_SEEDS, SPLITS)
     row = random.ragged_uniform(ROW_SEEDS[4:], tf.constant([0, 7], tf.int64))
@@ -202,3 +224,22 @@ def test_ragged_shuffle_of_nothing_and_of_rows_without_elements():
     none = tf.zeros([0], tf.int64)
     assert random.ragged_shuffle(ROW_SEEDS, SPLITS, 1, none).shape == (0,)
     np.testing.assert_array_equal(random.ragged_shuffle(ROW_SEEDS, SPLITS, 1, tf.constant([8], tf.int64)), [8])
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1, 7.0])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_dirichlet_shares_have_their_distribution(size, alpha):
+    shares = random.dirichlet(tf.constant(SEED), 20_000, size, alpha).numpy().astype("float64")
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-5)
+    if size == 1:
+        return
+    for share in shares.T:
+        assert scipy.stats.kstest(share, scipy.stats.beta(alpha, (size - 1) * alpha).cdf).pvalue > 1e-3
+    expected = scipy.stats.dirichlet([alpha] * size)
+    np.testing.assert_allclose(np.cov(shares.T), expected.cov(), atol=0.01)
+
+
+def test_dirichlet_of_a_small_parameter_is_finite():
+    shares = random.dirichlet(tf.constant(SEED), 1000, 3, 1e-4).numpy()
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(shares.mean(axis=0), 1 / 3, atol=0.06)

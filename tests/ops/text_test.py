@@ -48,6 +48,15 @@ def test_words_are_what_ascii_white_space_separates():
     assert expected[3] == [each.encode() for each in ("저는", "학생입니다!", "네…")]
 
 
+def test_gaps_are_where_white_space_is_and_words_lie_between_them():
+    joined = text.joined(tf.constant(TEXTS))
+    positions, row_splits = text.gaps(joined)
+    found = text.cut(joined, positions[:-1] + 1, positions[1:]).numpy().tolist()
+    rows = [found[start:end] for start, end in zip(row_splits[:-1].numpy(), row_splits[1:].numpy(), strict=True)]
+    expected = [bytes(32 if byte in SPACE else byte for byte in each).split(b" ") for each in TEXTS]
+    assert rows == expected and sum(rows, []) == found
+
+
 def test_characters_are_those_of_utf_8():
     joined = text.joined(tf.constant(TEXTS))
     starts, row_splits = text.characters(joined)

@@ -2,21 +2,25 @@
 
 import tensorflow as tf
 
-from keras_consistency.augment.image import operations
-from keras_consistency.augment.image.image_layer import GREY, ImageLayer, check_fraction
+from keras_consistency.augment.image import operations as engine
+from keras_consistency.augment.image.geometric_layer import GeometricLayer
+from keras_consistency.ops import random
 from keras_consistency.ops.each import each
+from keras_consistency.ops.fused import fused
 
-_INTERPOLATIONS = ("bilinear", "nearest")
+_motion = fused(engine.motion)
 
 
-class Policy(ImageLayer):
+class Policy(GeometricLayer):
     """A layer that applies operations drawn for each image.
 
     A subclass has `OPERATIONS`, a dictionary from the name of an operation to its amount at strength 1 (see
     `operations`), or to a pair of amounts where it goes either way: strength -1 and 1. Between them and strength 0, the
-    identity, the amount is linear. Its `get_random_transformation` returns a dictionary of tensors of shape `(batch,
-    slots)`: `operations`, int32 positions in `OPERATIONS`; `strengths`, float32 in [0, 1], where 0 does nothing
-    whatever the operation; and `signs`, float32, -1 or 1, for the operations that go either way.
+    identity, the amount is linear; that of an operation in `STARTS` goes from the amount there instead of the
+    identity's. Its `get_random_transformation` returns a dictionary of tensors of shape `(batch, slots)`: `operations`,
+    int32 positions in `OPERATIONS`; `strengths`, float32 in [0, 1], where 0 does nothing whatever the operation; and
+    `signs`, float32, -1 or 1, for the operations that go either way. Where there is a `cutout`, `places`, `(batch,
+    slots, 2)`, says where its square is.
 
     All is done at 8 bits a channel, as in PIL, whatever the dtype; an image with nothing to do is returned to the bit.
     An image's colour operations come first, in the order drawn, then all its geometric operations as one warp. (The
@@ -25,7 +29,8 @@ class Policy(ImageLayer):
 
     Args:
         fill: what is shown from outside the image, as a fraction of `value_range`, in [0, 1].
-        interpolation: `"bilinear"` or `"nearest"`.
+        interpolation: `"bilinear"` or `"nearest"`. Masks always take the nearest pixel.
+        mask_fill: what a mask shows from outside, a number that its dtype can hold.
         value_range: lowest and highest value that a pixel can have; `(0, 255)` for uint8.
         seed: integer that starts the layer's generator, or `None` for a random one.
         **kwargs: as for `keras.layers.Layer`.
@@ -35,34 +40,44 @@ class Policy(ImageLayer):
     """
 
     OPERATIONS = {}
+    STARTS = {}
 
-    def __init__(self, *, fill=GREY, interpolation="bilinear", value_range=(0, 255), seed=None, **kwargs):
-        super().__init__(value_range=value_range, seed=seed, **kwargs)
-        if interpolation not in _INTERPOLATIONS:
-            raise ValueError(
-                f"`interpolation` must be one of {_INTERPOLATIONS}. Received: interpolation={interpolation}"
-            )
-        self.fill = check_fraction("fill", fill)
-        self.interpolation = interpolation
+    def draw(self, seed, images, slots):
+        """Draws operations of strengths up to 1, all independently and uniformly: a transformation."""
+        operation, strength, sign = tf.unstack(random.uniform(seed, tf.shape(images)[0], (3, slots)), axis=1)
+        return {
+            "operations": tf.cast(operation * len(self.OPERATIONS), tf.int32),
+            "strengths": strength,
+            "signs": tf.where(sign < 0.5, -1.0, 1.0),
+        }
 
     def transform_images(self, images, transformation):
-        names, amounts = self.amounts(transformation)
-        if names.shape[1] == 0:
+        operations, amounts = self.amounts(transformation)
+        if operations.shape[1] == 0:
             return images
-        low, high = (tf.constant(bound, tf.float32) for bound in self.value_range)
-        shared = (low, high, tf.constant(float(round(255 * self.fill))))
-        return each(operations.transform, images, names, amounts, shared=shared, static=(self.interpolation,))
+        return each(
+            engine.transform,
+            images,
+            operations,
+            amounts,
+            transformation.get("places", ()),
+            shared=self.settings(),
+            static=(self.interpolation, tuple(self.OPERATIONS)),
+        )
+
+    def get_matrices(self, transformation, height, width):
+        return _motion(*self.amounts(transformation), height, width, tuple(self.OPERATIONS))
 
     def amounts(self, transformation):
-        """A drawn transformation in the terms of `operations`: positions in `NAMES` and amounts, `(batch, slots)`."""
-        neutral = [operations.NEUTRAL[name] for name in self.OPERATIONS]
+        """What was drawn in the terms of `operations`: positions, -1 for none, and amounts, both `(batch, slots)`."""
+        starts = [self.STARTS.get(name, engine.NEUTRAL[name]) for name in self.OPERATIONS]
         ends = [end if isinstance(end, tuple) else (end, end) for end in self.OPERATIONS.values()]
+        table = [(start, below - start, above - start) for start, (below, above) in zip(starts, ends, strict=True)]
         drawn, strengths = transformation["operations"], transformation["strengths"]
-        names = tf.gather([operations.NAMES.index(name) for name in self.OPERATIONS], drawn)
-        below, above = (tf.gather([float(end[k]) for end in ends], drawn) for k in (0, 1))
-        neutral = tf.gather(neutral, drawn)
-        amounts = neutral + strengths * (tf.where(transformation["signs"] < 0.0, below, above) - neutral)
-        return tf.where(strengths > 0.0, names, operations.NAMES.index("identity")), amounts
+        start, below, above = tf.unstack(tf.gather(tf.constant(table, tf.float32), drawn), axis=-1)
+        amounts = start + strengths * tf.where(transformation["signs"] < 0.0, below, above)
+        return tf.where(strengths > 0.0, drawn, -1), amounts
 
-    def get_config(self):
-        return {**super().get_config(), "fill": self.fill, "interpolation": self.interpolation}
+    def settings(self):
+        """What all images share: the bounds of `value_range`, and what is shown from outside, from 0 to 255."""
+        return *map(float, self.value_range), float(round(255 * self.fill))

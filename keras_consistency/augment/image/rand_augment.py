@@ -35,14 +35,15 @@ class RandAugment(Policy):
             `magnitude` (FixMatch); with `False` every strength is `magnitude` (RandAugment).
         probability: probability that a drawn operation is applied; 1 in the papers, 0.5 in FixMatch's code.
         fill: what is shown from outside the image, as a fraction of `value_range`; the default is mid-grey.
-        interpolation: `"bilinear"` or `"nearest"`.
+        interpolation: `"bilinear"` or `"nearest"`. Masks always take the nearest pixel.
+        mask_fill: what a mask shows from outside, a number that its dtype can hold.
         value_range: lowest and highest value that a pixel can have; `(0, 255)` for uint8.
         seed: integer that starts the layer's generator, or `None` for a random one.
         **kwargs: as for `keras.layers.Layer`.
 
     Input shape:
         `(batch, height, width, channels)` or one image `(height, width, channels)`, uint8 or float, 1 or 3 channels,
-        with values in `value_range`.
+        with values in `value_range`; or a dictionary with masks and boxes beside them (see `ImageLayer`).
 
     Output shape:
         As the input, of the same dtype.
@@ -59,8 +60,8 @@ class RandAugment(Policy):
 
     OPERATIONS = {
         "identity": 0.0,
-        "autocontrast": 0.0,
-        "equalize": 0.0,
+        "autocontrast": 1.0,
+        "equalize": 1.0,
         "rotate": (-30.0, 30.0),
         "solarize": 0.0,
         "color": 0.05,
@@ -73,6 +74,7 @@ class RandAugment(Policy):
         "translate_x": (-0.3, 0.3),
         "translate_y": (-0.3, 0.3),
     }
+    STARTS = {"autocontrast": 1.0, "equalize": 1.0}
 
     def __init__(
         self,
@@ -83,11 +85,14 @@ class RandAugment(Policy):
         probability=1.0,
         fill=GREY,
         interpolation="bilinear",
+        mask_fill=0,
         value_range=(0, 255),
         seed=None,
         **kwargs,
     ):
-        super().__init__(fill=fill, interpolation=interpolation, value_range=value_range, seed=seed, **kwargs)
+        super().__init__(
+            fill=fill, interpolation=interpolation, mask_fill=mask_fill, value_range=value_range, seed=seed, **kwargs
+        )
         if isinstance(num_ops, bool) or not isinstance(num_ops, int) or num_ops < 0:
             raise ValueError(f"`num_ops` must be an integer, 0 or more. Received: num_ops={num_ops}")
         self.num_ops = num_ops
@@ -102,14 +107,13 @@ class RandAugment(Policy):
             A dict of tensors of shape `(batch, num_ops)`: `operations`, int32 positions in `OPERATIONS`; `strengths`,
             float32 in [0, magnitude]; `signs`, float32, -1 or 1, for the operations that go either way.
         """
-        draws = random.uniform(seed, tf.shape(images)[0], (4, self.num_ops))
-        operation, strength, sign, applied = tf.unstack(draws, axis=1)
-        strength = self.magnitude * (strength if self.uniform_magnitude else tf.ones_like(strength))
-        return {
-            "operations": tf.cast(operation * len(self.OPERATIONS), tf.int32),
-            "strengths": tf.where(applied < self.probability, strength, 0.0),
-            "signs": tf.where(sign < 0.5, -1.0, 1.0),
-        }
+        drawn = self.draw(random.fold(seed, 0), images, self.num_ops)
+        strengths = drawn["strengths"] if self.uniform_magnitude else tf.ones_like(drawn["strengths"])
+        strengths *= self.magnitude
+        if self.probability < 1:
+            applied = random.uniform(random.fold(seed, 1), tf.shape(images)[0], (self.num_ops,)) < self.probability
+            strengths = tf.where(applied, strengths, 0.0)
+        return {**drawn, "strengths": strengths}
 
     def get_config(self):
         return {

@@ -3,100 +3,60 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageEnhance, ImageOps
 
 from keras_consistency.augment.image import RandAugment
+from tests.augment.image.pil_operations import (
+    GREY,
+    PIL_OPERATIONS,
+    affine,
+    assert_operation_is_pils,
+    chosen,
+    far_off,
+    picture,
+    to_pil,
+)
 
 OPERATIONS = list(RandAugment.OPERATIONS)
-GREY = 127
 SEED = tf.constant([5, 6], tf.int64)
-STRENGTHS = (0.2, 0.5, 0.77, 1.0)
 # Chi-square at 0.1 % for 13 degrees of freedom.
 CHI_SQUARE_13 = 34.53
-
-
-def picture(height=19, width=26, channels=3):
-    rng = np.random.default_rng(1)
-    y, x = np.meshgrid(np.linspace(0, 4, height), np.linspace(0, 5, width), indexing="ij")
-    waves = np.stack([np.sin(x + k) * np.cos(y - k) for k in range(channels)], -1)
-    return np.clip(110 + 90 * waves + rng.normal(0, 8, waves.shape), 0, 255).astype("uint8")
-
-
-def to_pil(image):
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-
-
-def affine(pil, *coefficients):
-    fill = GREY if pil.mode == "L" else (GREY,) * 3
-    return pil.transform(pil.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR, fillcolor=fill)
-
-
-PIL_OPERATIONS = {
-    "identity": lambda pil, s, sign: pil,
-    "autocontrast": lambda pil, s, sign: ImageOps.autocontrast(pil),
-    "equalize": lambda pil, s, sign: ImageOps.equalize(pil),
-    "rotate": lambda pil, s, sign: pil.rotate(
-        sign * 30 * s, Image.Resampling.BILINEAR, fillcolor=GREY if pil.mode == "L" else (GREY,) * 3
-    ),
-    "solarize": lambda pil, s, sign: ImageOps.solarize(pil, 256 - int(256 * s)),
-    "color": lambda pil, s, sign: ImageEnhance.Color(pil).enhance(1 - 0.95 * s),
-    "posterize": lambda pil, s, sign: ImageOps.posterize(pil, 8 - round(4 * s)),
-    "contrast": lambda pil, s, sign: ImageEnhance.Contrast(pil).enhance(1 - 0.95 * s),
-    "brightness": lambda pil, s, sign: ImageEnhance.Brightness(pil).enhance(1 - 0.95 * s),
-    "sharpness": lambda pil, s, sign: ImageEnhance.Sharpness(pil).enhance(1 - 0.95 * s),
-    "shear_x": lambda pil, s, sign: affine(pil, 1, sign * 0.3 * s, 0, 0, 1, 0),
-    "shear_y": lambda pil, s, sign: affine(pil, 1, 0, 0, sign * 0.3 * s, 1, 0),
-    "translate_x": lambda pil, s, sign: affine(pil, 1, 0, sign * 0.3 * s * pil.width, 0, 1, 0),
-    "translate_y": lambda pil, s, sign: affine(pil, 1, 0, 0, 0, 1, sign * 0.3 * s * pil.height),
+# What an operation of strength s, one way or the other, does, in the units of PIL.
+AMOUNTS = {
+    "identity": lambda s, sign: 0,
+    "autocontrast": lambda s, sign: 1,
+    "equalize": lambda s, sign: 1,
+    "rotate": lambda s, sign: sign * 30 * s,
+    "solarize": lambda s, sign: 256 - 256 * s,
+    "color": lambda s, sign: 1 - 0.95 * s,
+    "posterize": lambda s, sign: 8 - 4 * s,
+    "contrast": lambda s, sign: 1 - 0.95 * s,
+    "brightness": lambda s, sign: 1 - 0.95 * s,
+    "sharpness": lambda s, sign: 1 - 0.95 * s,
+    "shear_x": lambda s, sign: sign * 0.3 * s,
+    "shear_y": lambda s, sign: sign * 0.3 * s,
+    "translate_x": lambda s, sign: sign * 0.3 * s,
+    "translate_y": lambda s, sign: sign * 0.3 * s,
 }
 
 
-def chosen(*slots, count=1):
-    """A transformation that does the same to each of `count` images: slots of (name, strength, sign)."""
-    names, strengths, signs = zip(*slots, strict=True)
-
-    def repeat(values, dtype):
-        return tf.constant([values] * count, dtype)
-
-    return {
-        "operations": repeat([OPERATIONS.index(name) for name in names], tf.int32),
-        "strengths": repeat(strengths, tf.float32),
-        "signs": repeat(signs, tf.float32),
-    }
-
-
-def far_off(ours, pil):
-    """Share of the values that lie more than one level from PIL's."""
-    expected = np.asarray(pil).astype(int).reshape(ours.shape)
-    return np.mean(np.abs(np.asarray(ours).astype(float) - expected) > 1.0 + 1e-3)
+def by_pil(pil, name, strength, sign=1.0):
+    return PIL_OPERATIONS[name](pil, AMOUNTS[name](strength, sign))
 
 
 def test_operations_are_the_papers_fourteen():
-    assert len(OPERATIONS) == 14 and set(OPERATIONS) == set(PIL_OPERATIONS)
+    assert len(OPERATIONS) == 14 and set(OPERATIONS) == set(AMOUNTS)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_operation_is_pils_within_one_level(name, channels):
-    image = picture(channels=channels)
-    layer, units = RandAugment(), RandAugment(value_range=(0, 1))
-    for strength in STRENGTHS:
-        for sign in (-1.0, 1.0):
-            transformation = chosen((name, strength, sign))
-            expected = PIL_OPERATIONS[name](to_pil(image), strength, sign)
-            ours = layer.transform_images(tf.constant(image[None]), transformation)[0]
-            # Pixels on the edge of a warp: PIL steps through a row in fixed point.
-            assert far_off(ours, expected) <= 0.01
-            floats = units.transform_images(tf.constant(image[None] / 255, tf.float32), transformation)[0] * 255
-            np.testing.assert_allclose(floats, tf.cast(ours, tf.float32), atol=1e-3)
-            if name not in ("identity", "color", "posterize") and channels == 3:
-                assert np.any(np.asarray(ours) != image)
+    assert_operation_is_pils(RandAugment, name, AMOUNTS[name], channels=channels, strengths=(0.2, 0.5, 0.77, 1.0))
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_strength_zero_is_the_identity_to_the_bit(name):
     images = tf.random.stateless_uniform([2, 9, 11, 3], SEED, maxval=255.0)
-    ours = RandAugment().transform_images(images, chosen((name, 0.0, 1.0), (name, 0.0, -1.0), count=2))
+    ours = RandAugment().transform_images(images, chosen(RandAugment, (name, 0.0, 1.0), (name, 0.0, -1.0), count=2))
     np.testing.assert_array_equal(ours, images)
 
 
@@ -114,33 +74,34 @@ def test_colour_operations_come_in_the_order_drawn(names):
     image = pil = picture()
     pil = to_pil(image)
     for name in names:
-        pil = PIL_OPERATIONS[name](pil, 0.6, 1.0)
-    ours = RandAugment().transform_images(tf.constant(image[None]), chosen(*((name, 0.6, 1.0) for name in names)))[0]
+        pil = by_pil(pil, name, 0.6)
+    drawn = chosen(RandAugment, *((name, 0.6, 1.0) for name in names))
+    ours = RandAugment().transform_images(tf.constant(image[None]), drawn)[0]
     assert far_off(ours, pil) == 0
 
 
 def test_geometric_operations_become_one_warp_after_the_colours():
     image = picture(31, 31)
     slots = [("shear_x", 0.5, 1.0), ("brightness", 0.4, 1.0), ("translate_y", 0.5, -1.0)]
-    ours = RandAugment().transform_images(tf.constant(image[None]), chosen(*slots))[0]
+    ours = RandAugment().transform_images(tf.constant(image[None]), chosen(RandAugment, *slots))[0]
     # Output (x, y) shows (x, y - 4.65) of the sheared image, which shows (x + 0.15 (y - 4.65), y - 4.65) of the image.
-    expected = affine(PIL_OPERATIONS["brightness"](to_pil(image), 0.4, 1.0), 1, 0.15, -0.6975, 0, 1, -4.65)
+    expected = affine(by_pil(to_pil(image), "brightness", 0.4), 1, 0.15, -0.6975, 0, 1, -4.65)
     assert far_off(ours, expected) <= 0.01
     assert np.all(ours[0] == GREY)
 
 
 def test_each_image_gets_its_own_operations():
     image = picture()
-    slots = [chosen((name, 0.5, 1.0)) for name in OPERATIONS]
+    slots = [chosen(RandAugment, (name, 0.5, 1.0)) for name in OPERATIONS]
     transformation = {key: tf.concat([slot[key] for slot in slots], axis=0) for key in slots[0]}
     ours = RandAugment().transform_images(tf.constant(np.stack([image] * len(OPERATIONS))), transformation)
     for view, name in zip(ours, OPERATIONS, strict=True):
-        assert far_off(view, PIL_OPERATIONS[name](to_pil(image), 0.5, 1.0)) <= 0.01
+        assert far_off(view, by_pil(to_pil(image), name, 0.5)) <= 0.01
 
 
 def test_fill_and_interpolation_are_used():
     image = picture()
-    transformation = chosen(("translate_x", 0.5, 1.0))
+    transformation = chosen(RandAugment, ("translate_x", 0.5, 1.0))
     ours = RandAugment(fill=1.0, interpolation="nearest").transform_images(tf.constant(image[None]), transformation)[0]
     np.testing.assert_array_equal(ours[:, -4:], np.full([19, 4, 3], 255))
     assert set(np.unique(ours[:, :20])) <= set(np.unique(image))
