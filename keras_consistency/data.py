@@ -6,7 +6,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_consistency import balance, sources
+from keras_consistency import balance, remote, sources
 from keras_consistency.ops import random
 
 _RESERVED = ("labeled", "unlabeled", "index")
@@ -90,7 +90,7 @@ def pair(
     return (dataset if steps is None else dataset.take(steps)).prefetch(tf.data.AUTOTUNE)
 
 
-def with_views(dataset, *, labeled=None, seed=None, num_parallel_calls=tf.data.AUTOTUNE, **views):
+def with_views(dataset, *, labeled=None, seed=None, num_parallel_calls=tf.data.AUTOTUNE, service=None, **views):
     """Adds views of the unlabelled examples to the batches of `pair`, made in the input pipeline.
 
     All views of an example are made from the one example in `"unlabeled"`, which stays in the batch. The layers of this
@@ -98,11 +98,21 @@ def with_views(dataset, *, labeled=None, seed=None, num_parallel_calls=tf.data.A
     `num_parallel_calls` is and new in each epoch. Other Keras layers keep a counter of their own inside: with parallel
     calls their draws do not repeat.
 
+    An epoch is an iteration that was begun. A process that goes on with epoch `k`, as `fit(batches, initial_epoch=k)`
+    does, gets the batches and views of an uninterrupted run by `for _ in range(k): iter(batches)` before.
+
     Args:
         dataset: A `tf.data.Dataset` of batches as `pair` makes them.
         labeled: A layer that replaces the labelled examples by their view, or `None` to leave them as they are.
         seed: `None` to follow the global seed, or an integer that fixes the draws where no global seed is set.
         num_parallel_calls: Batches to make at once.
+        service: `None` to make the views in this process, or the address of the dispatcher of a tf.data service, as in
+            `"grpc://localhost:5050"`, whose workers share the batches and make the views of each once. Batches, views
+            and their order are those without it. For that `dataset` must have no end (`.repeat()`; `fit` then takes
+            `steps_per_epoch=`), since every iteration begins at the first batch; `pair` and `with_views` must have a
+            `seed`, or follow the global one; and the dispatcher must be told of all its workers
+            (`DispatcherConfig(worker_addresses=...)`), which must be running. Each reads the whole of `dataset`; the
+            arrays in it are sent to them.
         **views: `name=layer`: adds the key `name`, which holds `layer(unlabeled)`. Any callable will do that keeps the
             number of examples; Keras layers are called with `training=True`.
 
@@ -110,8 +120,13 @@ def with_views(dataset, *, labeled=None, seed=None, num_parallel_calls=tf.data.A
         A `tf.data.Dataset` of the same length, with one more key for each view.
 
     Raises:
-        ValueError: If there is no view, a name is taken, or a layer changes the number of examples.
+        ValueError: If there is no view, a name is taken, or a layer changes the number of examples; with `service`, if
+            it is no address, `dataset` has an end, or the dispatcher does not know its workers. Where some of these are
+            missing, `ConsistencyModel.fit` raises it; where you iterate yourself it is a
+            `tf.errors.InvalidArgumentError`.
         TypeError: If `dataset` does not hold paired batches or a view is not callable.
+        ConnectionError: If no tf.data service with a worker answers at `service` within half a minute. (A worker lost
+            later is waited for, as tf.data does; where it comes back, the training ends with the error above.)
 
     Example:
 
@@ -145,7 +160,11 @@ def with_views(dataset, *, labeled=None, seed=None, num_parallel_calls=tf.data.A
             made[name] = tf.nest.map_structure(lambda v, n=name, b=base: _same_rows(n, v, b), view)
         return {**inputs, **made}, *targets
 
-    dataset = tf.data.Dataset.zip((dataset, seeds)).map(add_views, num_parallel_calls=num_parallel_calls)
+    dataset = tf.data.Dataset.zip((dataset, seeds))
+    if service is None:
+        dataset = dataset.map(add_views, num_parallel_calls=num_parallel_calls)
+    else:
+        dataset = remote.mapped(dataset, add_views, service, num_parallel_calls=num_parallel_calls)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from keras_consistency import data
+from keras_consistency.augment import text
 
 X = np.arange(10, dtype="float32")[:, None] * np.ones((1, 3), "float32")
 Y = np.arange(10)
@@ -458,6 +459,45 @@ def test_the_global_seed_repeats_the_views():
         runs.append(_list(data.with_views(_pairs(), strong=Noise())))
     assert _equal(runs[0], runs[1])
     assert not _equal(runs[0], runs[2])
+
+
+TEXTS = np.array([b"a b", "c d\u00e9 f".encode(), b"", b"\xff g"], dtype=object)
+
+
+def test_views_of_byte_strings_come_from_the_text_beside_them():
+    pairs = data.pair((TEXTS, [0, 1, 2, 3]), TEXTS, batch_size=2, ratio=2, seed=0, indexed=True)
+    dataset = data.with_views(pairs, labeled=lambda x: x + b"?", strong=lambda u: tf.strings.join([u, u], " "))
+    assert int(dataset.cardinality()) == 1
+    for inputs, y in dataset:
+        texts = TEXTS[inputs["index"].numpy()]
+        assert inputs["unlabeled"].numpy().tolist() == texts.tolist()
+        assert inputs["strong"].numpy().tolist() == [each + b" " + each for each in texts]
+        assert inputs["labeled"].numpy().tolist() == [each + b"?" for each in TEXTS[y.numpy()]]
+        assert inputs["strong"].shape == (4,) and inputs["strong"].dtype == tf.string
+
+
+@pytest.mark.parametrize("calls", [1, 2, tf.data.AUTOTUNE])
+def test_views_of_texts_do_not_depend_on_the_number_of_parallel_calls(calls):
+    texts = np.array([f"{number} b c d e f g h" for number in range(24)])
+
+    def views(**options):
+        pairs = data.pair((texts, np.arange(24)), texts, batch_size=2, ratio=3, seed=0)
+        return data.with_views(pairs, strong=text.WordDeletion(strength=0.5), seed=1, **options)
+
+    _same(views(num_parallel_calls=calls), views(num_parallel_calls=None))
+
+
+def test_an_epoch_is_an_iteration_that_was_begun_so_that_a_new_process_goes_on_with_any():
+    def batches():
+        return data.with_views(data.pair((X, Y), U, batch_size=2, ratio=2, seed=1), noisy=Noise(), seed=2)
+
+    uninterrupted, resumed = batches(), batches()
+    epochs = [_list(uninterrupted) for _ in range(3)]
+    for _ in range(2):
+        iter(resumed)
+    third = _list(resumed)
+    assert all(_equal(a, b) for a, b in zip(third, epochs[2], strict=True))
+    assert not any(_equal(a, b) for a, b in zip(third, epochs[0], strict=True))
 
 
 def test_bad_views_are_told():
