@@ -45,9 +45,10 @@ format: setup ## Fix style and formatting where that is safe.
 demo: setup ## Train the image example with its defaults: a minute or two on two cores.
 	$(BIN)/python examples/train_image.py
 
-bench: setup ## Measure every recipe on 40 labels, then the cost of a step: about an hour on two cores.
+bench: setup ## Measure every recipe on 40 labels, then the cost of a step and of views: two hours on two cores.
 	$(BIN)/python -m benchmarks.recipes
 	$(BIN)/python -m benchmarks.step_cost
+	$(BIN)/python -m benchmarks.augmentation
 
 build: setup ## Build the wheel into dist/.
 	rm -rf dist

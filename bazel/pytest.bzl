@@ -15,6 +15,6 @@ def pytest_test(name, srcs, deps = []):
         srcs = srcs + ["//bazel:run_pytest.py"],
         main = "run_pytest.py",
         args = ["$(location %s)" % srcs[0]],
-        data = ["//:pyproject.toml"],
+        data = ["//:pyproject.toml"] + native.glob(["*.tsv"], allow_empty = True),
         deps = deps + ["//tests:conftest"],
     )

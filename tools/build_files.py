@@ -21,11 +21,15 @@ _DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl_py", "sklearn": "scikit_learn"}
 # What reads the repository itself, or its examples and benchmarks: files that no target holds. Bazel leaves it out.
 _UNSANDBOXED = {
     "tests.contracts.import_rule_test",
+    "tests.docs_augmentation_test",
     "tests.docs_test",
     "tests.examples.accuracy_test",
+    "tests.examples.show_augmentations_test",
     "tests.examples.train_image_test",
     "tests.examples.train_regression_test",
     "tests.examples.train_segmentation_test",
+    "tests.examples.train_text_test",
+    "tests.examples.train_with_data_service_test",
     "tests.packaging_test",
     "tests.readme_test",
     "tools.algorithms_page",
