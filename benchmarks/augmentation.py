@@ -5,12 +5,12 @@
 Every contender gets uint8 batches and runs as in training: TensorFlow's in a `tf.data` pipeline that makes two batches
 at once, PIL's image by image in processes of its own. They take turns; printed are the median images a second, and the
 median of the paired ratios with the least and the most. Ours draws for each image on its own; Keras's RandAugment draws
-its operations once for a batch. The views of a layer are those of its defaults, and
-Keras's and KerasCV's RandAugment are spared the Cutout. Then the memory that one call takes at its peak beside its
-input, over the bytes of the input. KerasCV is measured where it can be imported (`pip install keras-cv`).
+its operations once for a batch. A layer does what it does by default. Keras's and KerasCV's RandAugment are spared the
+Cutout. Then the memory that one call takes at its peak beside its input, over the bytes of the input. KerasCV is
+measured where it can be imported (`pip install keras-cv`).
 
-The bounds are for two cores (`taskset -c 0,1` where there are more). About half an hour there; `--quick` takes a few shorter turns, and `--rows` names some rows (all whose name
-contains one of the words).
+The bounds are for two cores (`taskset -c 0,1` where there are more), on which it takes about half an hour; `--quick`
+takes a few shorter turns, and `--rows` names some rows (all whose name contains one of the words).
 """
 
 import json

@@ -3,8 +3,8 @@
     MALLOC_MMAP_THRESHOLD_=65536 python -m benchmarks.peak_memory --row="RandAugment + Cutout"
 
 It prints one number. The output counts: a view that keeps uint8 takes 1 for it, one that returns float32 takes 4. The
-call runs on its own in a graph, which it makes and compiles, after one on two images. The variable makes the C library give back at once
-what is freed. Linux only.
+call runs on its own in a graph, which it makes and compiles, after one on two images. The variable makes the C library
+give back at once what is freed. Linux only.
 """
 
 import os

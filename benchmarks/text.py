@@ -12,9 +12,9 @@ loops over the words of one text after the other:
   is a function of a seed.
 - `in tf.data`: `same` inside the layer's pipeline, by `tf.numpy_function`.
 
-Printed are the median thousands of texts a second, and the median, least and most of the paired ratios. The lexicon is
-WordNet (Debian: `wordnet-base`). Where there is none, one of its size is made up of the words of the reviews; it has
-more of their words, so that all contenders are slower.
+Printed are the median thousands of texts a second, the processor time of a text, and the median, least and most of the
+paired ratios. The lexicon is WordNet (Debian: `wordnet-base`). Where there is none, one of its size is made up of the words of the reviews, of which
+it has more, so that all contenders are slower.
 
 About three minutes on two cores.
 """
@@ -73,7 +73,26 @@ def same(text, lexicon, strength, rng):
     return " ".join(words)
 
 
-class Loop:
+class Contender:
+    """What turns batches of texts into views, and is timed. A subclass implements `run(batches)`."""
+
+    def __init__(self):
+        self.batches, self.processor_seconds = 0, 0.0
+
+    def run(self, batches):
+        """Makes so many batches."""
+        raise NotImplementedError
+
+    def seconds(self, batches):
+        """Seconds for so many batches."""
+        start, processor_start = time.perf_counter(), time.process_time()
+        self.run(batches)
+        self.processor_seconds += time.process_time() - processor_start
+        self.batches += batches
+        return time.perf_counter() - start
+
+
+class Loop(Contender):
     """Texts one by one, again and again.
 
     Args:
@@ -83,20 +102,18 @@ class Loop:
     """
 
     def __init__(self, view, texts, batch_size):
+        super().__init__()
         self._view, self._texts, self._batch_size = view, texts, batch_size
         self._next = 0
 
-    def seconds(self, batches):
-        """Seconds for so many batches."""
+    def run(self, batches):
         numbers = range(self._next, self._next + batches * self._batch_size)
         self._next = numbers.stop
-        start = time.perf_counter()
         for number in numbers:
             self._view(self._texts[number % len(self._texts)], number)
-        return time.perf_counter() - start
 
 
-class Pipeline:
+class Pipeline(Contender):
     """A view in a `tf.data` pipeline, whose batches are read in a graph.
 
     Args:
@@ -106,19 +123,22 @@ class Pipeline:
     """
 
     def __init__(self, view, batches, parallel_calls):
+        super().__init__()
         options = tf.data.Options()
-        options.threading.max_intra_op_parallelism = 1  # the cores have batches of their own
+        options.threading.max_intra_op_parallelism = 1  # the other cores have batches of their own
         data = tf.data.Dataset.from_tensor_slices(batches).cache().repeat().enumerate()
         data = data.map(lambda number, batch: view(batch, number), num_parallel_calls=parallel_calls)
         self._iterator = iter(data.with_options(options))
+        self._in_flight = tf.constant(2 * parallel_calls)
         self._take = tf.function(self._read)
 
     def seconds(self, batches):
         """Seconds for so many batches of a pipeline that is full, before and after."""
-        self._take(tf.constant(8))
-        start = time.perf_counter()
+        self._take(self._in_flight)
+        return super().seconds(batches)
+
+    def run(self, batches):
         self._take(tf.constant(batches))
-        return time.perf_counter() - start
 
     def _read(self, batches):
         for _ in tf.range(batches):
@@ -169,12 +189,13 @@ def main(argv):
     lexicon = read_lexicon(LEXICON.value, texts)
     words = [len(text.split()) for text in texts]
     print(f"{count:,} reviews of {np.mean(words):.0f} words; a lexicon of {len(lexicon):,} words")
-    print(f"{'strength':10}{'contender':14}{'1,000/s':>9}{'layer is':>10}{'least':>8}{'most':>8}")
+    print(f"{'strength':10}{'contender':14}{'1,000/s':>9}{'CPU us':>9}{'layer is':>10}{'least':>8}{'most':>8}")
     for strength in map(float, STRENGTHS.value):
         row = contenders(texts, lexicon, strength, BATCH_SIZE.value, PARALLEL_CALLS.value)
         rates = throughput.take_turns(row, BATCH_SIZE.value, turns=TURNS.value, seconds=SECONDS.value)
         for name, each in rates.items():
-            line = f"{strength:<10}{name:14}{np.median(each) / 1000:>9.1f}"
+            processor = row[name].processor_seconds / (row[name].batches * BATCH_SIZE.value)
+            line = f"{strength:<10}{name:14}{np.median(each) / 1000:>9.1f}{1e6 * processor:>9.1f}"
             if name != "layer":
                 line += "{:>9.1f}x{:>8.1f}{:>8.1f}".format(*throughput.ratio(rates["layer"], each))
             print(line, flush=True)

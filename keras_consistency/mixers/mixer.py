@@ -87,7 +87,9 @@ class PairMixer(Mixer):
         return [self._checked_batch(name, value) for value in values]
 
     def _checked_batch(self, name, value):
-        if keras.tree.is_nested(value) or (value := tf.convert_to_tensor(value)).dtype == tf.string:
+        nested = keras.tree.is_nested(value)
+        value = value if nested else tf.convert_to_tensor(value)
+        if nested or value.dtype == tf.string:
             raise TypeError(
                 f"`{type(self).__name__}` mixes numeric tensors. Received {name} of structure "
                 f"{keras.tree.map_structure(lambda leaf: tf.convert_to_tensor(leaf).dtype.name, value)}"

@@ -2,7 +2,8 @@
 
 TensorFlow would start an operation for every line of the function and every example. Compiled by XLA, the loop over the
 examples is machine code with branches, and lines are fused. All modes (eager, `tf.function`, `tf.data`, a SavedModel)
-run the same compiled program, so that they agree to the bit.
+run the same compiled program, so that they agree to the bit; inside a model that XLA compiles as a whole, the lines are
+fused with others, and a float may end in another bit.
 """
 
 import functools
