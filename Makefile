@@ -28,8 +28,10 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[$(TENSORFLOW),examples,test]'
 	@touch $@
 
+# In two runs: a process keeps every program that XLA compiled in it, and the image layers make hundreds of them.
 test: lint ## Check style, then run the tests.
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) tests/augment tests/ops
+	$(BIN)/python -m pytest $(PARALLEL) tests --ignore=tests/augment --ignore=tests/ops
 
 test-slow: setup ## Run the tests that take minutes.
 	$(BIN)/python -m pytest $(PARALLEL) -m slow

@@ -13,10 +13,15 @@ loops over the words of one text after the other:
 - `in tf.data`: `same` inside the layer's pipeline, by `tf.numpy_function`.
 
 Printed are the median thousands of texts a second, the processor time of a text, and the median, least and most of the
-paired ratios. The lexicon is WordNet (Debian: `wordnet-base`). Where there is none, one of its size is made up of the words of the reviews, of which
-it has more, so that all contenders are slower.
+paired ratios. The lexicon is WordNet (Debian: `wordnet-base`). Where there is none, one of its size is made up of the
+words of the reviews, of which it has more, so that all contenders are slower.
 
-About three minutes on two cores.
+On two cores, at strength 0.1, the layer makes 114 thousand texts a second: 4.5 times what `plain` does, 5.2 times
+`same`, 6.7 times `in tf.data`. It takes 17 microseconds of processor time a text: 3 to find the white space in its
+bytes (`tf.where`), 2 to draw for each word, 7 for the strings of the words that are drawn and of what stays between
+them, and the rest for 200 operations a batch and their threads.
+
+About two minutes on two cores.
 """
 
 import collections

@@ -14,7 +14,7 @@ from keras_consistency.augment import image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What is made only to be inherited from.
-BASES = {"ColorLayer", "GeometricLayer", "ImageLayer"}
+BASES = {"ColorLayer", "GeometricLayer", "ImageLayer", "Policy"}
 PICTURE = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype("uint8")
 
 # tensorflow-datasets and its dependencies, on import.

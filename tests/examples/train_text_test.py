@@ -124,7 +124,7 @@ def test_student_sums_embeddings_weighted_to_unit_length(example):
     np.testing.assert_allclose(student(numbers), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", ["dash", "flexmatch"])
+@pytest.mark.parametrize("recipe", [pytest.param("dash", marks=pytest.mark.slow), "flexmatch"])
 def test_other_recipes_train_with_a_lexicon_too(example, recipe):
     data = reviews(40)
     budget = {"labels": 4, "steps": 10, "batch_size": 2, "ratio": 2, "learning_rate": 0.01, "seed": 1}

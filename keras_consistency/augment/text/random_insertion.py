@@ -45,7 +45,7 @@ class RandomInsertion(TextLayer):
 
     ```python
     view = kc.augment.text.RandomInsertion({"film": ["movie", "picture"]}, strength=1.0, seed=1)
-    view(tf.constant(["a film that nobody should miss"]))  # "a film that movie nobody should miss"
+    view(tf.constant(["a film that nobody should miss"]))  # "picture a film that nobody should miss"
     ```
     """
 

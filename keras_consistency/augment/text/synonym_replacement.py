@@ -48,8 +48,8 @@ class SynonymReplacement(TextLayer):
 
     ```python
     text = kc.augment.text
-    view = text.SynonymReplacement("/usr/share/wordnet", stop_words=text.ENGLISH_STOP_WORDS, strength=0.3, seed=1)
-    view(tf.constant(["A good film, and a happy end!"]))  # "A good movie, and a happy ending!"
+    view = text.SynonymReplacement("/usr/share/wordnet", stop_words=text.ENGLISH_STOP_WORDS, strength=0.5, seed=1)
+    view(tf.constant(["A good film, and a happy end!"]))  # "A good picture, and a happy death!"
     ```
     """
 

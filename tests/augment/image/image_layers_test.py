@@ -194,8 +194,9 @@ def test_dataset_map_repeats_with_the_layers_own_seed(make):
     assert_same_views(runs[0], np.stack([layer(one) for one in pictures()]))
 
 
-def test_images_of_unknown_size_pass_in_a_graph(make):
-    layer, images = make(), pictures()
+@pytest.mark.parametrize("name", ["flip", "jitter", "noise", "rotation", "strong"])
+def test_images_of_unknown_size_pass_in_a_graph(name):
+    layer, images = LAYERS[name](), pictures()
     run = tf.function(
         lambda images: layer(images, training=True, seed=SEED),
         input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
@@ -232,7 +233,9 @@ def test_functional_model_takes_the_layer(make):
     np.testing.assert_array_equal(model.predict(pictures(), verbose=0), pictures())
 
 
-def test_replicas_make_the_views_of_one(make):
+@pytest.mark.parametrize("name", ["cutout", "flip", "jitter", "noise", "patch_masking", "rotation", "strong"])
+def test_replicas_make_the_views_of_one(name):
+    make = LAYERS[name]
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice())
     images = pictures()
     with strategy.scope():
