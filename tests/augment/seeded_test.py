@@ -31,7 +31,7 @@ LAYERS = {
     layers.RandomZoom: lambda: layers.RandomZoom(0.3),
     layers.Solarization: lambda: layers.Solarization(0.5, 0.5),
 }
-UNSEEDED = {layers.AugMix, layers.RandAugment, layers.RandomColorJitter}
+UNSEEDED = (layers.AugMix, layers.RandAugment, layers.RandomColorJitter)
 FEW = (layers.RandomElasticTransform, layers.RandomErasing, layers.RandomGaussianBlur, layers.RandomHue)
 FEW += (layers.RandomPerspective, layers.RandomSaturation)
 SEED = tf.constant([3, 4], tf.int64)
