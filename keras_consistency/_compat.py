@@ -21,6 +21,11 @@ def track_loss(model, loss, inputs):
     model._loss_tracker.update_state(loss, sample_weight=tf.shape(inputs)[0])
 
 
+def layers_of(model):
+    """Every layer inside a model, however deep, each once."""
+    return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
+
+
 def copy_model(model):
     """A second model with the same configuration and state, that of adapted preprocessing layers included.
 

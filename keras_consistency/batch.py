@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from keras_consistency.embeddings import Shifted
 from keras_consistency.ops import random
 from keras_consistency.ops.require import guarded
 from keras_consistency.views import View
@@ -99,12 +100,16 @@ class Streams:
         layers: the view layers by name.
         logits: function from inputs to the student's logits in inference mode, for perturbations.
         seed: integers `(2,)`, for perturbations and geometries.
+        inside: function from the name of a layer of the student and inputs to what the layer makes of them.
+        labels: labels of the labelled examples in the shape of the logits, or `None` where they have another.
     """
 
-    def __init__(self, batch, layers, logits, seed):
+    def __init__(self, batch, layers, logits, seed, *, inside=None, labels=None):
         self.batch = batch
         self._layers = layers
         self._logits = logits
+        self._inside = inside
+        self._labels = labels
         self._seed = seed
         self._made = {}
 
@@ -142,13 +147,41 @@ class Streams:
             below = self._below(source, view, view.perturbation)
             return view.geometry.apply(below, self._motion(Stream(source, view.key, view)))
         if view.perturbation is not None:
-            seed = self._next_seed()
-            return view.perturbation(self._below(source, view), self._logits, seed=seed)
+            return self._perturb(source, view, self._next_seed())
         if not isinstance(view.layer, keras.layers.Layer):
             return self.batch.inputs(source, view.layer)
         inputs = self.batch.inputs(source)
         outputs = self._layers[view.layer.name](inputs, training=True)
         return keras.tree.map_structure(tf.stop_gradient, outputs)
+
+    def _perturb(self, source, view, seed):
+        inputs, perturbation = self._below(source, view), view.perturbation
+        options = {"labels": self._labels_of(source, perturbation)} if perturbation.reads_labels else {}
+        if view.at is not None:
+            clean = self._inside(view.at, inputs)
+            moved = perturbation(
+                clean,
+                lambda moved: self._logits(Shifted(inputs, {view.at: moved - clean})),
+                seed=seed,
+                **options,
+            )
+            return Shifted(inputs, {view.at: tf.stop_gradient(moved - clean)})
+        if tf.is_tensor(inputs) and inputs.dtype == tf.uint8 and not perturbation.takes_integers:
+            inputs = tf.cast(inputs, tf.float32)
+        return perturbation(inputs, self._logits, seed=seed, **options)
+
+    def _labels_of(self, source, perturbation):
+        if source == "labeled" and self._labels is not None:
+            return self._labels
+        raise ValueError(
+            "A perturbation with target='label' needs class numbers or probabilities of every example: give it "
+            "target='prediction' for unlabelled ones. Received: "
+            + (
+                f"a view of unlabelled examples with {perturbation!r}"
+                if source != "labeled"
+                else "labels `y` of another shape"
+            )
+        )
 
 
 def _finite(key, inputs):

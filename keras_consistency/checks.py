@@ -2,9 +2,10 @@
 
 import keras
 
+from keras_consistency import embeddings
 from keras_consistency.consistency import Consistency
 from keras_consistency.mixers import Mixer
-from keras_consistency.parts import check_part
+from keras_consistency.parts import check_part, check_range
 from keras_consistency.teachers import Teacher
 from keras_consistency.views import View, as_views
 
@@ -70,8 +71,10 @@ def part(name, value):
         check_part(name, value, *_MODULES[name])
 
 
-def labeled_views(value):
-    """The views of the labelled examples, a tuple; raises unless they are views, and such as leave labels true."""
+def labeled_views(value, scales):
+    """The views of the labelled examples, a tuple; raises unless they are views, and such as leave labels true, and
+    there is a scale for each, if there are any.
+    """
     values = value if isinstance(value, (list, tuple)) else (value,)
     if not values:
         raise ValueError(f"`labeled_view` must name at least one view, or be None. Received: labeled_view={value!r}")
@@ -86,6 +89,14 @@ def labeled_views(value):
             "`labeled_view` cannot have a geometry, as the labels would stay where they are: move images and labels "
             f"together in the input pipeline. Received: labeled_view={value!r}"
         )
+    if scales is not None:
+        if not isinstance(scales, (list, tuple)) or len(scales) != len(views):
+            raise ValueError(
+                f"`labeled_scale` must be a list of one number for each of the {len(views)} labelled views, or None. "
+                f"Received: labeled_scale={scales!r}"
+            )
+        for scale in scales:
+            check_range("labeled_scale", scale, 0, float("inf"), open_high=True)
     return views
 
 
@@ -154,14 +165,22 @@ def _shape(student_model, argument, output):
     return shape
 
 
-def perturbed(term, student_model, prediction):
-    """Raises where a term perturbs its view with the logits of a student that returns several outputs."""
-    if prediction is None and isinstance(output_shape(student_model), dict):
-        if any(view.perturbation for view in term.student_views):
-            raise ValueError(
-                "`prediction` must name the output that perturbations are to change, as the student returns several: "
-                f"{sorted(output_shape(student_model))}. Received: prediction=None"
-            )
+def perturbed(views, student_model, prediction, mixer):
+    """Raises where views are perturbed and it is not known what that is to change, or where in the student."""
+    attacked = [view for view in views if view.perturbation is not None]
+    if attacked and prediction is None and isinstance(output_shape(student_model), dict):
+        raise ValueError(
+            "`prediction` must name the output that perturbations are to change, as the student returns several: "
+            f"{sorted(output_shape(student_model))}. Received: prediction=None"
+        )
+    for view in attacked:
+        if view.at is not None:
+            embeddings.find(student_model, view.at)
+            if mixer is not None:
+                raise ValueError(
+                    "`mixer` must be None where a view is perturbed inside the student, as inputs that are numbered "
+                    f"cannot be mixed. Received: mixer={mixer!r}, and a view with at={view.at!r}"
+                )
 
 
 def view_layers(views):

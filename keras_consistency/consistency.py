@@ -121,7 +121,9 @@ class Consistency(Part):
         """Names of the term's metrics: its loss and, where it has a target, what `statistics` gives."""
         quantities = ["loss"]
         if self.divergence.needs_target:
-            quantities += ["mask_rate", "agreement"] if self._names_classes else ["mask_rate"]
+            quantities.append("mask_rate")
+        if self._names_classes and (self.divergence.needs_target or self.divergence.compares_views):
+            quantities.append("agreement")
         return [f"{self.name}_{quantity}" for quantity in quantities]
 
     @property
@@ -219,12 +221,14 @@ class Consistency(Part):
         return self.divergence.loss(verdict.targets, answers, verdict.weights)
 
     def statistics(self, verdict, answers):
-        """Share of the examples that count and, where target and student name classes, share where they agree."""
-        if verdict is None:
-            return []
-        found = [tf.reduce_mean([tf.reduce_mean(tf.cast(weight > 0, tf.float32)) for weight in verdict.weights])]
-        if self._names_classes:
-            pairs = zip(verdict.targets, answers, strict=True)
+        """Share of the examples that count and, where classes are compared, share where they are the same."""
+        found, pairs = [], []
+        if verdict is not None:
+            found = [tf.reduce_mean([tf.reduce_mean(tf.cast(weight > 0, tf.float32)) for weight in verdict.weights])]
+            pairs = list(zip(verdict.targets, answers, strict=True))
+        elif self.divergence.compares_views:
+            pairs = [(answers[0], other) for other in answers[1:]]
+        if pairs and self._names_classes:
             agree = [tf.argmax(target, axis=-1) == tf.argmax(answer, axis=-1) for target, answer in pairs]
             found.append(tf.reduce_mean(tf.cast(agree, tf.float32)))
         return found

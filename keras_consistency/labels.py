@@ -90,6 +90,28 @@ def repeated(values, times):
     return keras.tree.map_structure(lambda value: value if value is None else tf.concat([value] * times, 0), values)
 
 
+def scaled(sample_weight, scales, y_pred):
+    """The weights of labels that are there once for each of several views, times a factor of each view.
+
+    A mean over all of them that these weights multiply is the sum over the views of factor times mean.
+
+    Args:
+        sample_weight: as Keras takes it, `None` for equal weights.
+        scales: numbers, one a view.
+        y_pred: the predictions, a structure of tensors `(views * examples, ..., classes)`.
+    """
+    first = keras.tree.flatten(y_pred)[0]
+    factors = tf.repeat(tf.constant(scales, tf.float32) * len(scales), tf.shape(first)[0] // len(scales))
+
+    def of(weight, rank):
+        factor = tf.reshape(factors, tf.concat([[-1], tf.ones([rank - 1], tf.int32)], axis=0))
+        return factor if weight is None else factor * tf.cast(weight, tf.float32)
+
+    if sample_weight is None:
+        return of(None, first.shape.rank - 1)
+    return keras.tree.map_structure(lambda weight: of(weight, weight.shape.rank), sample_weight)
+
+
 def checked(labels, shape, *, ignored=None):
     """The labels, in a step that fails where class numbers lie outside `[0, classes)`.
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_consistency import _compat, checks, gradients, labels
+from keras_consistency import _compat, checks, embeddings, gradients, labels
 from keras_consistency.batch import Batch, Streams
 from keras_consistency.forwards import Concatenated
 from keras_consistency.looks import Looks
@@ -31,6 +31,8 @@ class ConsistencyModel(ServingModel):
         mixer: part of `kc.mixers` that combines examples once their targets exist, or `None`.
         labeled_view: what the student is shown of the labelled examples: a layer, a `kc.View`, `None` for as they came,
             or a list of these, over which the supervised loss is averaged.
+        labeled_scale: factor of the supervised loss on each of several labelled views, a list of numbers; `None` for
+            equal ones that add up to 1.
         labeled_weight: a weight of the supervised loss per example, such as `kc.weights.SignalAnnealing`, or `None`.
         forward: part of `kc.forwards`: how the step's batches share a forward. `None` is `Concatenated()`.
         prediction: where the student returns a dictionary, the name of the output that is the prediction: what the
@@ -58,6 +60,7 @@ class ConsistencyModel(ServingModel):
         teacher=None,
         mixer=None,
         labeled_view=None,
+        labeled_scale=None,
         labeled_weight=None,
         forward=None,
         prediction=None,
@@ -80,22 +83,23 @@ class ConsistencyModel(ServingModel):
         checks.same_outputs(student, self.teacher.network)
         checks.logits("teacher", self.teacher.network)
         self.labeled_view = labeled_view
+        self.labeled_scale = labeled_scale
         self.labeled_weight = labeled_weight
         self.forward = Concatenated() if forward is None else forward
         self.prediction = prediction
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-        self._labeled_views = checks.labeled_views(labeled_view)
-        term_views = [view for term in self.terms for view in term.views]
-        self.view_layers = checks.view_layers([*self._labeled_views, *term_views])
+        self._labeled_views = checks.labeled_views(labeled_view, labeled_scale)
+        views = [*self._labeled_views, *(view for term in self.terms for view in term.views)]
+        self.view_layers = checks.view_layers(views)
+        checks.perturbed(views, student, prediction, mixer)
         parts = {id(part): part for term in self.terms for part in term.parts}
         if labeled_weight is not None:
             parts |= {id(part): part for part in labeled_weight.walk()}
         for part in parts.values():
             checks.unused(part)
         for term in self.terms:
-            checks.perturbed(term, student, prediction)
             term.build_parts(lambda name, term=term: checks.answer_shape(student, name, term))
         if labeled_weight is not None:
             checks.one_prediction(self.prediction_shape)
@@ -112,11 +116,15 @@ class ConsistencyModel(ServingModel):
         batch = Batch(data, indexed="index" in requires)
         step = tf.identity(self.optimizer.iterations)
         seed = self.seed_generator.next()
-        streams = Streams(batch, self.view_layers, self._infer, seed)
+        targets = labels.as_targets(batch.labels, self.prediction, self.prediction_shape)
+        streams = Streams(batch, self.view_layers, self._infer, seed, inside=self._inside, labels=targets)
         labeled = streams.of("labeled", self._labeled_views[0])
         looks = Looks(streams, step, self.teacher.recall, labeled if "labeled" in requires else ())
 
         verdicts = self._look(looks)
+        for role in self._roles(streams).values():
+            for stream in role:
+                _ = streams[stream]  # Made before the tape, which would keep what perturbations compute.
         with tf.GradientTape() as tape:
             loss, y, y_pred, sample_weight = self._learn(looks, verdicts, step, seed)
             scaled = self.optimizer.scale_loss(loss)
@@ -158,7 +166,7 @@ class ConsistencyModel(ServingModel):
         else:
             learned = y
             inputs = {stream: streams[stream] for role in roles.values() for stream in role}
-            answers = self.forward(self._train, inputs, labeled=roles["labeled"], **options)
+            answers = self.forward(self._train, embeddings.alike(inputs), labeled=roles["labeled"], **options)
             looks.answers = answers | looks.answers
             verdicts |= {term.name: term.judge(looks) for term in self.terms if term.name not in verdicts}
             answers = {role: _join([answers[stream] for stream in parts]) for role, parts in roles.items()}
@@ -213,6 +221,8 @@ class ConsistencyModel(ServingModel):
                 step,
             )
             sample_weight = weight if sample_weight is None else weight * tf.cast(sample_weight, tf.float32)
+        if self.labeled_scale is not None:
+            sample_weight = labels.scaled(sample_weight, self.labeled_scale, y_pred)
         x = batch.inputs("labeled")
         if self.mixer is None or not self.mixer.labeled:
             return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
@@ -223,14 +233,18 @@ class ConsistencyModel(ServingModel):
         return self.teacher.look(self.student, inputs)
 
     def _train(self, inputs):
-        return self.student(inputs, training=True)
+        return embeddings.call(self.student, inputs, training=True)
 
     def _infer(self, inputs):
-        return self._prediction(self.student(inputs, training=False))
+        return self._prediction(embeddings.call(self.student, inputs, training=False))
+
+    def _inside(self, name, inputs):
+        return embeddings.read(self.student, name, inputs)
 
     def get_config(self):
-        names = ("student", "terms", "teacher", "mixer", "labeled_view", "labeled_weight", "forward", "prediction")
-        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in (*names, "seed", "name")}
+        names = ("student", "terms", "teacher", "mixer", "labeled_view", "labeled_scale", "labeled_weight", "forward")
+        names += ("prediction", "seed", "name")
+        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
 
     @classmethod
     def from_config(cls, config):

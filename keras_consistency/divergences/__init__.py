@@ -5,6 +5,7 @@ returns float32 `(examples, ...)`. The gradient flows into the answer only. One 
 whole, or at several student views together, overrides `loss` instead.
 """
 
+from keras_consistency.divergences.between import Between
 from keras_consistency.divergences.contrast import CosineSimilarity, GraphContrast, InstanceCrossEntropy
 from keras_consistency.divergences.divergence import Divergence
 from keras_consistency.divergences.fairness import Fairness
@@ -13,6 +14,7 @@ from keras_consistency.divergences.probabilities import CrossEntropy, Entropy, K
 from keras_consistency.divergences.values import Huber, SquaredDistance
 
 __all__ = [
+    "Between",
     "CosineSimilarity",
     "CrossEntropy",
     "Divergence",

@@ -10,10 +10,12 @@ class Divergence(Part):
 
     Attributes:
         needs_target: whether the target is looked at; the teacher is not asked for one that is not.
+        compares_views: whether it compares the student's answers on its views with each other.
         of_classes: whether target and answer name classes, at least two, so that one can ask whether they agree.
     """
 
     needs_target = True
+    compares_views = False
     of_classes = True
 
     def build(self, classes):

@@ -22,6 +22,7 @@ class JensenShannon(Divergence):
     """
 
     needs_target = False
+    compares_views = True
 
     def __call__(self, target, answers):
         """The divergence of each example, float32 `(examples, ...)`, of a list of logits `(examples, ..., classes)`."""

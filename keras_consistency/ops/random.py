@@ -27,6 +27,11 @@ def fold(seed, value):
     return tf.random.experimental.stateless_fold_in(seed, value, alg=_ALGORITHM)
 
 
+def fresh():
+    """A seed that nobody chose, int32 `(2,)`, from TensorFlow's own generator: another one at each call."""
+    return tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
+
+
 def shared_uniform(seed, shape):
     """Uniform draws in `[0, 1)`, float32 of the shape, the same on every replica."""
     integers = tf.random.stateless_uniform(shape, seed, maxval=_STEPS, dtype=tf.int32, alg=_ALGORITHM)

@@ -4,11 +4,11 @@ import keras
 import tensorflow as tf
 
 from keras_consistency.ops import replicas
-from keras_consistency.parts import Part
+from keras_consistency.perturbations.perturbation import Perturbation
 
 
 @keras.saving.register_keras_serializable(package="keras_consistency")
-class Rotation(Part):
+class Rotation(Perturbation):
     """Turns each image counter-clockwise by 90 degrees times its position in the global batch modulo 4.
 
     Every fourth image of a batch stays as it is. `kc.targets.QuarterTurns` gives the number of turns.
@@ -25,18 +25,20 @@ class Rotation(Part):
           four.
     """
 
-    def __call__(self, inputs, logits=None, *, seed=None):
+    takes_integers = True
+
+    def __call__(self, inputs, function=None, *, seed=None):
         """Turns.
 
         Args:
             inputs: images.
-            logits: not looked at; every perturbation is given it.
+            function: not looked at; every perturbation is given it.
             seed: likewise.
 
         Returns:
             Images of the same shape and dtype.
         """
-        del logits, seed
+        del function, seed
         shape = getattr(inputs, "shape", None)
         if shape is None or shape.rank != 4 or shape[1] is None or shape[1] != shape[2]:
             raise ValueError(

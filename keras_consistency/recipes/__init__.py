@@ -7,6 +7,9 @@ given.
 """
 
 from keras_consistency.recipes.adamatch import adamatch
+from keras_consistency.recipes.adversarial_consistency import adversarial_consistency
+from keras_consistency.recipes.adversarial_training import adversarial_training
+from keras_consistency.recipes.alp import alp
 from keras_consistency.recipes.augmix import augmix
 from keras_consistency.recipes.comatch import comatch
 from keras_consistency.recipes.crmatch import crmatch
@@ -27,11 +30,15 @@ from keras_consistency.recipes.sequencematch import sequencematch
 from keras_consistency.recipes.simmatch import simmatch
 from keras_consistency.recipes.softmatch import softmatch
 from keras_consistency.recipes.temporal_ensembling import temporal_ensembling
+from keras_consistency.recipes.trades import trades
 from keras_consistency.recipes.uda import uda
 from keras_consistency.recipes.vat import vat
 
 __all__ = [
     "adamatch",
+    "adversarial_consistency",
+    "adversarial_training",
+    "alp",
     "augmix",
     "available",
     "comatch",
@@ -53,6 +60,7 @@ __all__ = [
     "simmatch",
     "softmatch",
     "temporal_ensembling",
+    "trades",
     "uda",
     "vat",
 ]

@@ -37,13 +37,14 @@ def views(recipe, student, *, value_range, **given):
     return [defaults[name](value_range=value_range) if view is None else view for name, view in given.items()]
 
 
-def model(student, terms, *, weak, ema=None, extra_terms=(), **kwargs):
+def model(student, terms, *, weak=None, labeled=None, ema=None, extra_terms=(), **kwargs):
     """The model of a recipe.
 
     Args:
         student: the student.
         terms: list of the recipe's terms.
         weak: view of the labelled examples, as `labeled_view` takes it.
+        labeled: views of the labelled examples in place of `weak`.
         ema: decay of the average that is evaluated, as `evaluated_average` takes it.
         extra_terms: terms that the user adds, such as entropy minimisation.
         **kwargs: further arguments of `kc.ConsistencyModel`, also in place of what the recipe would give.
@@ -51,7 +52,7 @@ def model(student, terms, *, weak, ema=None, extra_terms=(), **kwargs):
     Returns:
         A `kc.ConsistencyModel`.
     """
-    options = {"labeled_view": labeled_view(weak), **kwargs}
+    options = {"labeled_view": labeled_view(weak) if labeled is None else labeled, **kwargs}
     if "teacher" not in options:
         options["teacher"] = evaluated_average(ema)
     return ConsistencyModel(student, [*terms, *extra_terms], **options)
@@ -97,6 +98,31 @@ def alignment(value, momentum):
     return [value]
 
 
+def attack(value_range, at, **options):
+    """Projected gradient descent with lengths in units of the width of `value_range`, or those of the layer `at`.
+
+    Args:
+        value_range: of the inputs, which the perturbed ones keep to; `None` for no range and lengths as they are.
+        at: name of a layer inside the student, or `None`.
+        **options: arguments of `kc.perturbations.PGD`, with `radius` and `step_size`.
+    """
+    if at is not None or value_range is None:
+        return perturbations.PGD(**options)
+    check_range("radius", options["radius"], 0, float("inf"), open_high=True)
+    width = value_range[1] - value_range[0]
+    options["radius"] *= width
+    if options["step_size"] is not None:
+        check_range("step_size", options["step_size"], 0, float("inf"), open_low=True, open_high=True)
+        options["step_size"] *= width
+    return perturbations.PGD(**options, clip_range=value_range)
+
+
+def perturbed(view, perturbation, at=None):
+    """A perturbed view of a view, layer, key or `None`."""
+    (base,) = as_views(view)
+    return View(base.layer, draw=base.draw, perturbation=perturbation, at=at)
+
+
 def rotation(view, *, scale):
     """A term that predicts how often a view was turned by 90 degrees, with the output `"rotation"`.
 
@@ -104,9 +130,8 @@ def rotation(view, *, scale):
         view: what is turned: a `View`, a layer or a key.
         scale: factor of the term.
     """
-    base = as_views(view)[0]
     return Consistency(
-        student_view=View(base.layer, draw=base.draw, perturbation=perturbations.Rotation()),
+        student_view=perturbed(view, perturbations.Rotation()),
         target=targets.QuarterTurns(),
         divergence=divergences.CrossEntropy(),
         scale=scale,

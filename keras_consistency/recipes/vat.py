@@ -5,7 +5,6 @@ from keras_consistency.consistency import Consistency
 from keras_consistency.parts import check_range
 from keras_consistency.perturbations import VAT
 from keras_consistency.recipes import _setting
-from keras_consistency.views import View
 
 
 def vat(
@@ -18,6 +17,7 @@ def vat(
     entropy_scale=0.06,
     ramp_up_steps=1000,
     ema=0.999,
+    at=None,
     weak=None,
     value_range=(0, 255),
     **kwargs,
@@ -32,15 +32,17 @@ def vat(
 
     Args:
         student: built `keras.Model` that returns logits and is differentiable in its (numeric) inputs.
-        epsilon: L2 norm of the perturbation where the width of `value_range` counts as 1.
+        epsilon: L2 norm of the perturbation where the width of `value_range` counts as 1; with `at`, in the units of
+            that layer's output.
         xi: length of the probe as a fraction of the perturbation, in (0, 1].
         power_iterations: steps of the power method, at least 1.
         scale: factor of the adversarial term after its linear ramp.
         entropy_scale: factor of entropy minimisation; 0 leaves it out.
         ramp_up_steps: length of the ramp in optimizer steps.
         ema: decay of the average of the student that is evaluated; `None` evaluates the student.
+        at: name of the student's layer whose output is perturbed in place of the inputs: the embedding of a text.
         weak: view of labelled and unlabelled examples.
-        value_range: of the inputs.
+        value_range: of the inputs; `None` for the perturbation in their own units.
         **kwargs: `extra_terms=[...]` adds terms; further arguments of `kc.ConsistencyModel`, such as `seed` or `name`.
 
     Returns:
@@ -54,11 +56,12 @@ def vat(
     check_range("epsilon", epsilon, 0, float("inf"), open_high=True)
     check_range("entropy_scale", entropy_scale, 0, float("inf"), open_high=True)
     (weak,) = _setting.views("vat", student, value_range=value_range, weak=weak)
-    perturbation = VAT(radius=epsilon * (value_range[1] - value_range[0]), xi=xi, power_iterations=power_iterations)
+    width = 1 if at or value_range is None else value_range[1] - value_range[0]
+    perturbation = VAT(radius=epsilon * width, xi=xi, power_iterations=power_iterations)
     terms = [
         Consistency(
             teacher_view=weak,
-            student_view=View(weak, perturbation=perturbation),
+            student_view=_setting.perturbed(weak, perturbation, at),
             target=targets.Soft(),
             divergence=divergences.KullbackLeibler(),
             scale=_setting.ramp_up(schedules.LinearRampUp, scale=scale, ramp_up_steps=ramp_up_steps),

@@ -10,7 +10,7 @@ from tools import build_files
 # Lowest first. A unit is a module or a whole subpackage; the units of one row do not import each other.
 LAYERS = (
     {"ops"},
-    {"labels", "parts"},
+    {"embeddings", "labels", "parts"},
     {"gradients", "schedules"},
     {
         "alignments",
