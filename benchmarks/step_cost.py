@@ -9,7 +9,6 @@ take turns in one process; printed are medians and the median of the paired rati
 
 import os
 import statistics
-import time
 
 from absl import app, flags
 
@@ -20,6 +19,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import keras_consistency as kc  # noqa: E402
+from benchmarks.step_time import compiled, repeated, seconds  # noqa: E402
 from examples.train_image import build_student  # noqa: E402
 
 LABELED = flags.DEFINE_integer("labeled", 32, "Labelled images a step.", lower_bound=1)
@@ -49,35 +49,6 @@ class Bound(keras.Model):
         answer = self.teacher(unlabeled, training=self.training)
         # Reported, as a forward that nothing reads would be optimised away.
         return {**super().train_step((inputs, y)), "answer": tf.reduce_mean(answer)}
-
-
-def compiled(model):
-    """The model with the loss, optimizer and metric that both sides use."""
-    model.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    return model
-
-
-def repeated(batch, steps):
-    """A data set that gives one batch again and again."""
-    return tf.data.Dataset.from_tensors(batch).repeat(steps).prefetch(2)
-
-
-class StepTimes(keras.callbacks.Callback):
-    """When each step ended, in seconds: what `fit` does before and after its steps stays out."""
-
-    def __init__(self):
-        super().__init__()
-        self.ends = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
-
-
-def seconds(model, data):
-    """Seconds of the median step of one turn."""
-    times = StepTimes()
-    model.fit(data, verbose=0, shuffle=False, callbacks=[times])
-    return statistics.median(np.diff(times.ends))
 
 
 def main(argv):
