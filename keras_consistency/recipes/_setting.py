@@ -119,7 +119,12 @@ def attack(value_range, at, **options):
 
 def perturbed(view, perturbation, at=None):
     """A perturbed view of a view, layer, key or `None`."""
-    (base,) = as_views(view)
+    base, *others = as_views(view)
+    if others or base.perturbation is not None or base.geometry is not None:
+        raise ValueError(
+            "`weak` must be one view without perturbation and geometry where the recipe perturbs it. Received: "
+            f"weak={view!r}"
+        )
     return View(base.layer, draw=base.draw, perturbation=perturbation, at=at)
 
 
