@@ -11,7 +11,7 @@ from tools import build_files
 LAYERS = (
     {"ops"},
     {"embeddings", "labels", "parts"},
-    {"gradients", "schedules"},
+    {"clipping", "schedules"},
     {
         "alignments",
         "augment",
