@@ -6,8 +6,9 @@ import keras
 import tensorflow as tf
 
 from keras_consistency.embeddings import Shifted
-from keras_consistency.ops import random
+from keras_consistency.ops import random, replicas
 from keras_consistency.ops.require import guarded
+from keras_consistency.parts import per_example
 from keras_consistency.views import View
 
 
@@ -20,16 +21,18 @@ class Batch:
     Args:
         data: what Keras hands to `train_step`.
         indexed: whether the batch must hold the key `"index"`.
+        checked: whether a step fails on inputs that are not finite; else all of them count as zero.
 
     Attributes:
         labels, sample_weight: as they came; `sample_weight` may be `None`.
         index: positions of the unlabelled examples, or `None`.
+        finite: where not `checked`, whether all inputs on all replicas were finite, a bool scalar.
 
     Raises:
         ValueError: where labels are missing, or the index is.
     """
 
-    def __init__(self, data, *, indexed=False):
+    def __init__(self, data, *, indexed=False, checked=True):
         # Eagerly, `train_on_batch` hands over NumPy arrays.
         data = keras.tree.map_structure(lambda leaf: leaf if leaf is None else tf.convert_to_tensor(leaf), data)
         inputs, self.labels, self.sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -51,8 +54,15 @@ class Batch:
                 f"indexed=True)`. {received}"
             )
         self.index = streams.get("index")
+        self.finite = tf.constant(True)
+        if not checked:
+            leaves = [leaf for leaf in keras.tree.flatten(streams) if leaf.dtype.is_floating]
+            sums = [tf.reduce_sum(tf.cast(leaf, tf.float32)) for leaf in leaves]
+            self.finite = replicas.all_sum(tf.cast(~tf.math.is_finite(tf.add_n([0.0, *sums])), tf.float32)) == 0.0
         self._streams = {
-            key: keras.tree.map_structure(lambda leaf, key=key: _finite(key, leaf), value)
+            key: keras.tree.map_structure(
+                lambda leaf, key=key: _finite(key, leaf) if checked else _or_zeros(leaf, self.finite), value
+            )
             for key, value in streams.items()
         }
 
@@ -100,7 +110,8 @@ class Streams:
         layers: the view layers by name.
         logits: function from inputs to the student's logits in inference mode, for perturbations.
         seed: integers `(2,)`, for perturbations and geometries.
-        inside: function from the name of a layer of the student and inputs to what the layer makes of them.
+        inside: function from the name of a layer of the student and inputs to what the layer makes of them, and which
+            of it is real (`embeddings.read`).
         labels: labels of the labelled examples in the shape of the logits, or `None` where they have another.
     """
 
@@ -158,14 +169,17 @@ class Streams:
         inputs, perturbation = self._below(source, view), view.perturbation
         options = {"labels": self._labels_of(source, perturbation)} if perturbation.reads_labels else {}
         if view.at is not None:
-            clean = self._inside(view.at, inputs)
-            moved = perturbation(
-                clean,
-                lambda moved: self._logits(Shifted(inputs, {view.at: moved - clean})),
-                seed=seed,
-                **options,
-            )
-            return Shifted(inputs, {view.at: tf.stop_gradient(moved - clean)})
+            clean, mask = self._inside(view.at, inputs)
+
+            def shifted(moved):
+                # Without it, an attack that starts at the clean outputs themselves would find no gradient.
+                offset = moved - tf.stop_gradient(clean)
+                if mask is not None:
+                    offset = tf.where(per_example(mask, offset.shape.rank), offset, 0.0)
+                return Shifted(inputs, {view.at: offset})
+
+            moved = perturbation(clean, lambda moved: self._logits(shifted(moved)), seed=seed, **options)
+            return keras.tree.map_structure(tf.stop_gradient, shifted(moved))
         if tf.is_tensor(inputs) and inputs.dtype == tf.uint8 and not perturbation.takes_integers:
             inputs = tf.cast(inputs, tf.float32)
         return perturbation(inputs, self._logits, seed=seed, **options)
@@ -182,6 +196,10 @@ class Streams:
                 else "labels `y` of another shape"
             )
         )
+
+
+def _or_zeros(inputs, finite):
+    return tf.where(finite, inputs, tf.zeros_like(inputs)) if inputs.dtype.is_floating else inputs
 
 
 def _finite(key, inputs):

@@ -3,6 +3,7 @@
 import keras
 
 from keras_consistency import embeddings
+from keras_consistency.clipping import Clipping
 from keras_consistency.consistency import Consistency
 from keras_consistency.mixers import Mixer
 from keras_consistency.parts import check_part, check_range
@@ -69,6 +70,13 @@ def part(name, value):
     """Raises unless the value of an argument is a part that can be called, or `None`."""
     if value is not None:
         check_part(name, value, *_MODULES[name])
+
+
+def clipping(value):
+    """Raises unless the value is a `Clipping` without the state of another model."""
+    if not isinstance(value, Clipping):
+        raise TypeError(f"`clipping` must be a `kc.Clipping` or None. Received: clipping={value!r}")
+    unused(value)
 
 
 def labeled_views(value, scales):
@@ -181,6 +189,21 @@ def perturbed(views, student_model, prediction, mixer):
                     "`mixer` must be None where a view is perturbed inside the student, as inputs that are numbered "
                     f"cannot be mixed. Received: mixer={mixer!r}, and a view with at={view.at!r}"
                 )
+
+
+def labeled_look(view, model_terms, model_teacher):
+    """Raises where the teacher would have to answer on labelled examples that are perturbed inside the student.
+
+    Args:
+        view: the first of the labelled examples, which is the one that the teacher is asked about.
+        model_terms, model_teacher: of the model.
+    """
+    if view.at is not None and not model_teacher.learns and any("labeled" in term.requires for term in model_terms):
+        raise ValueError(
+            "`labeled_view` must begin with a view that is not perturbed inside the student, as a part of the terms "
+            "reads what the teacher answers on it: give `labeled_view=[unperturbed, perturbed]`. Received: a first "
+            f"view with at={view.at!r}, and teacher={model_teacher!r}"
+        )
 
 
 def view_layers(views):

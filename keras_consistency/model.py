@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_consistency import _compat, checks, embeddings, gradients, labels
+from keras_consistency import _compat, checks, clipping, embeddings, labels
 from keras_consistency.batch import Batch, Streams
 from keras_consistency.forwards import Concatenated
 from keras_consistency.looks import Looks
@@ -37,11 +37,15 @@ class ConsistencyModel(ServingModel):
         forward: part of `kc.forwards`: how the step's batches share a forward. `None` is `Concatenated()`.
         prediction: where the student returns a dictionary, the name of the output that is the prediction: what the
             compiled loss and metrics, calls, `predict`, `evaluate` and `export` read. `None` for all of them.
+        clipping: a `kc.Clipping` of the gradients, in place of the optimizer's own, or `None`.
         seed: of the random draws of mixer, forward, perturbations and geometries.
 
     Input shape:
         Batches `({"labeled": x, "unlabeled": u}, y)`, with `sample_weight` or without, or plain `(x, y)` when every
         example has a label. See `kc.data.pair`.
+
+    Attributes:
+        watch: what records each step and keeps bad batches out, set by `kc.callbacks.StabilityMonitor`; else `None`.
 
     Metrics:
         `loss` (total), `supervised_loss` (compiled loss and regularisation), the compiled metrics of the student on the
@@ -64,6 +68,7 @@ class ConsistencyModel(ServingModel):
         labeled_weight=None,
         forward=None,
         prediction=None,
+        clipping=None,
         seed=None,
         **kwargs,
     ):
@@ -87,13 +92,16 @@ class ConsistencyModel(ServingModel):
         self.labeled_weight = labeled_weight
         self.forward = Concatenated() if forward is None else forward
         self.prediction = prediction
+        self.clipping = clipping
         self.seed = seed
+        self.watch = None
         self.seed_generator = keras.random.SeedGenerator(seed)
 
         self._labeled_views = checks.labeled_views(labeled_view, labeled_scale)
         views = [*self._labeled_views, *(view for term in self.terms for view in term.views)]
         self.view_layers = checks.view_layers(views)
         checks.perturbed(views, student, prediction, mixer)
+        checks.labeled_look(self._labeled_views[0], self.terms, self.teacher)
         parts = {id(part): part for term in self.terms for part in term.parts}
         if labeled_weight is not None:
             parts |= {id(part): part for part in labeled_weight.walk()}
@@ -105,15 +113,21 @@ class ConsistencyModel(ServingModel):
             checks.one_prediction(self.prediction_shape)
             for part in labeled_weight.walk():
                 part.build(self.prediction_shape[-1])
+        if clipping is not None:
+            checks.clipping(clipping)
+            clipping.build()
+            parts[id(clipping)] = clipping
         self.part_state = [variable for part in parts.values() for variable in part.variables]
         names = ["supervised_loss", *(name for term in self.terms for name in term.metric_names)]
         self.training_metrics = {name: keras.metrics.Mean(name=name) for name in names}
+        self.training_metrics |= {metric.name: metric for metric in (clipping.metrics if clipping else ())}
         self.built = True
 
     def train_step(self, data):
         """Looks, then learns, from one batch; returns the metrics."""
         requires = {key for part in (*self.terms, self.teacher) for key in part.requires}
-        batch = Batch(data, indexed="index" in requires)
+        watched = None if self.watch is None else self.watch.begin(self)
+        batch = Batch(data, indexed="index" in requires, checked=watched is None or not self.watch.skip)
         step = tf.identity(self.optimizer.iterations)
         seed = self.seed_generator.next()
         targets = labels.as_targets(batch.labels, self.prediction, self.prediction_shape)
@@ -126,17 +140,31 @@ class ConsistencyModel(ServingModel):
             for stream in role:
                 _ = streams[stream]  # Made before the tape, which would keep what perturbations compute.
         with tf.GradientTape() as tape:
-            loss, y, y_pred, sample_weight = self._learn(looks, verdicts, step, seed)
+            loss, values, (y, y_pred, sample_weight) = self._learn(looks, verdicts, step, seed)
             scaled = self.optimizer.scale_loss(loss)
         variables = self.student.trainable_variables
-        gradient = gradients.clip_over_replicas(self.optimizer, tape.gradient(scaled, variables))
+        gradient = tape.gradient(scaled, variables)
+        if watched is not None:
+            gradient = watched.screen(loss, gradient, batch.finite)
+        if not clipping.installed(self.optimizer, False):
+            clipping.install(self.clipping, self.optimizer)
         self.optimizer.apply_gradients(zip(gradient, variables, strict=True))
         done = tf.identity(self.optimizer.iterations)
-        self.teacher.update(self.student, done, applied=done > step)
+        applied = done > step
+        if watched is not None:
+            watched.put_back()
+            applied &= watched.healthy
+        self.teacher.update(self.student, done, applied=applied)
 
         x = batch.inputs("labeled")
+        for name, value in values.items():
+            self.training_metrics[name].update_state(value)
         _compat.track_loss(self, loss * replicas.count(), keras.tree.flatten(x)[0])
-        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        logs = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        if watched is None:
+            return logs
+        watched.end(values, y_pred)
+        return self.get_metrics_result()
 
     def _look(self, looks):
         """Stage 1: asks the teacher what the student's own forward will not answer; the verdicts that this allows."""
@@ -151,7 +179,7 @@ class ConsistencyModel(ServingModel):
         return {term.name: term.judge(looks) for term in self.terms if answered.isdisjoint(wanted[term.name])}
 
     def _learn(self, looks, verdicts, step, seed):
-        """Stage 2: this replica's share of the global loss, then labels, predictions and weights for the metrics."""
+        """Stage 2: this replica's share of the global loss, its parts by metric, and what the metrics read."""
         streams = looks.streams
         roles = self._roles(streams)
         ignored = getattr(self.loss, "ignore_class", None)
@@ -173,16 +201,14 @@ class ConsistencyModel(ServingModel):
 
         y_pred = self._prediction(answers["labeled"])
         loss = self._supervised_loss(streams.batch, learned, y_pred, sample_weight, step)
-        self.training_metrics["supervised_loss"].update_state(loss * replicas.count())
+        values = {"supervised_loss": loss * replicas.count()}
         for term in self.terms:
             verdict = verdicts[term.name]
             given = [term.answer(answers[role]) for role in self._term_roles(term)]
             term_loss = term.loss(verdict, given)
             loss += value_at(term.scale, step) / replicas.count() * term_loss
-            values = [term_loss, *term.statistics(verdict, given)]
-            for name, value in zip(term.metric_names, values, strict=True):
-                self.training_metrics[name].update_state(value)
-        return loss, y, y_pred, sample_weight
+            values |= zip(term.metric_names, [term_loss, *term.statistics(verdict, given)], strict=True)
+        return loss, values, (y, y_pred, sample_weight)
 
     def _roles(self, streams):
         """What the student learns on: streams by role, `"labeled"` or a term's name and view number."""
@@ -243,7 +269,7 @@ class ConsistencyModel(ServingModel):
 
     def get_config(self):
         names = ("student", "terms", "teacher", "mixer", "labeled_view", "labeled_scale", "labeled_weight", "forward")
-        names += ("prediction", "seed", "name")
+        names += ("prediction", "clipping", "seed", "name")
         return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
 
     @classmethod

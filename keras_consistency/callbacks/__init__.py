@@ -1,5 +1,7 @@
 """Callbacks for `fit`."""
 
 from keras_consistency.callbacks.adapt_augmentation import AdaptAugmentation
+from keras_consistency.callbacks.gradient_clipping import GradientClipping
+from keras_consistency.callbacks.learning_rate import LearningRate
 
-__all__ = ["AdaptAugmentation"]
+__all__ = ["AdaptAugmentation", "GradientClipping", "LearningRate"]
