@@ -14,6 +14,7 @@ from keras_consistency import (  # noqa: E402 - after the check that they can be
     data,
     datasets,
     divergences,
+    evaluation,
     forwards,
     geometries,
     heads,
@@ -23,15 +24,19 @@ from keras_consistency import (  # noqa: E402 - after the check that they can be
     perturbations,
     recipes,
     schedules,
+    stability,
     targets,
     teachers,
     weights,
 )
+from keras_consistency.clipping import Clipping  # noqa: E402
 from keras_consistency.consistency import Consistency  # noqa: E402
 from keras_consistency.model import ConsistencyModel  # noqa: E402
+from keras_consistency.regularization import regularize  # noqa: E402
 from keras_consistency.views import View  # noqa: E402
 
 __all__ = [
+    "Clipping",
     "Consistency",
     "ConsistencyModel",
     "View",
@@ -44,6 +49,7 @@ __all__ = [
     "data",
     "datasets",
     "divergences",
+    "evaluation",
     "forwards",
     "geometries",
     "heads",
@@ -52,7 +58,9 @@ __all__ = [
     "parts",
     "perturbations",
     "recipes",
+    "regularize",
     "schedules",
+    "stability",
     "targets",
     "teachers",
     "weights",

@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 
+from keras_consistency.evaluation import extras
 from tools import build_files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -75,6 +76,11 @@ def test_tensorflow_is_an_extra_only(wheel):
     required = metadata(wheel).get_all("Requires-Dist")
     assert {"tensorflow", "tensorflow-cpu"} <= set(metadata(wheel).get_all("Provides-Extra"))
     assert not [line for line in required if line.startswith("tensorflow") and "extra ==" not in line]
+
+
+def test_extra_that_an_evaluation_asks_for_brings_what_it_needs(wheel):
+    required = [line for line in metadata(wheel).get_all("Requires-Dist") if 'extra == "robustness"' in line]
+    assert {re.match(r"[\w.-]+", line)[0] for line in required} == set(extras.PACKAGES.values())
 
 
 def test_installed_wheel_imports_whole(wheel, tmp_path):
