@@ -38,14 +38,14 @@ def as_targets(labels, output, shape):
         labels: a tensor, or a dictionary of them by output: class numbers `(examples, ...)` or `(examples, ..., 1)`, or
             what has the shape of the answers already.
         output: name of the output that they belong to, or `None`.
-        shape: shape of that output, `(None, ..., classes)`.
+        shape: shape of that output, `(None, ..., classes)`, or `None` where they belong to several.
 
     Returns:
         Labels `(examples, ..., classes)`, or `None` where none are given for this output, or not in this shape.
     """
     if isinstance(labels, dict):
         labels = labels.get(output)
-    if not tf.is_tensor(labels) or labels.dtype == tf.string:
+    if shape is None or not tf.is_tensor(labels) or labels.dtype == tf.string:
         return None
     if labels.shape.rank == len(shape) and labels.shape[-1] == shape[-1]:
         return tf.cast(labels, tf.float32)

@@ -104,6 +104,7 @@ def test_labels_of_another_structure_pass_unchanged():
         ({"b": [0]}, (None, 2), None),
         ([[0, 1], [1, 0]], (None, 3), None),
         (["cat"], (None, 3), None),
+        ([2, 0], None, None),
     ],
 )
 def test_labels_take_the_shape_of_the_answers(given, shape, expected):
@@ -140,3 +141,38 @@ def test_a_model_whose_loss_ignores_a_class_trains_on_the_rest():
     assert before["supervised_loss"] == 0
     y[0, 1, 2] = 1
     assert model.train_on_batch({"labeled": x, "unlabeled": x}, y, return_dict=True)["supervised_loss"] > 0
+
+
+SCALES, PER_IMAGE = (0.25, 1.5), NUMBERS.uniform(size=3).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("weight", "shape"),
+    [
+        (None, (3, 4)),
+        (None, (3, 2, 2, 4)),
+        (PER_IMAGE, (3, 4)),
+        (PER_IMAGE[:, None, None], (3, 2, 2, 4)),
+        (NUMBERS.uniform(size=(3, 2, 2)).astype("float32"), (3, 2, 2, 4)),
+    ],
+    ids=["none", "none, pixels", "examples", "examples, pixels", "pixels"],
+)
+def test_a_loss_with_scaled_weights_is_the_sum_of_factors_times_that_of_each_view(weight, shape):
+    views = [tf.constant(NUMBERS.normal(size=shape), tf.float32) for _ in SCALES]
+    y = NUMBERS.integers(shape[-1], size=shape[:-1])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    expected = sum(scale * loss(y, view, weight) for scale, view in zip(SCALES, views, strict=True))
+    together = tf.concat(views, axis=0)
+    repeated, weights = labels.repeated((tf.constant(y), None if weight is None else tf.constant(weight)), len(SCALES))
+    found = labels.scaled(weights, SCALES, together)
+    assert found.dtype == tf.float32 and found.shape[0] == len(together)
+    np.testing.assert_allclose(loss(repeated, together, found), expected, rtol=1e-5)
+
+
+def test_scaled_weights_of_several_outputs_keep_their_structure():
+    y_pred = {"a": tf.zeros([4, 3]), "b": tf.zeros([4, 2, 5])}
+    given = {"a": tf.constant([1.0, 2.0, 1.0, 2.0]), "b": tf.ones([4, 2], tf.float64)}
+    found = labels.scaled(given, SCALES, y_pred)
+    np.testing.assert_allclose(found["a"], [0.5, 1.0, 3.0, 6.0])
+    np.testing.assert_allclose(found["b"], [[0.5, 0.5]] * 2 + [[3.0, 3.0]] * 2)
+    np.testing.assert_allclose(labels.scaled(None, SCALES, y_pred), [0.5, 0.5, 3.0, 3.0])

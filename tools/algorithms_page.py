@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import sys
+import unittest.mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
@@ -40,15 +41,21 @@ combination: [an algorithm of your own](custom.md) is a dozen lines.
 
 `w`, `m`, `s` are the weak, medium and strong views, `w'` and `s'` second draws of them, `x` the inputs as they came.
 One line a term of the loss: what the teacher answers on → the target made of it; how much an example counts; the
-divergence, and the student's views; the factor. The teacher is the student itself, without gradient, unless the row
-says otherwise.
+divergence, and the student's views; the factor. A line that begins with the divergence asks no teacher: the student's
+answer is taken alone, or those on several views are compared, with the gradient into all of them, by `Between` the
+first with each of the others. The teacher is the student itself, without gradient, unless the row says otherwise.
+
+`PGD of w` is the weak view after an attack by the student's own gradient: on the label, or with `target="prediction"`
+on its answer to `w`. The labels are learnt on `w` unless the row names other views; of several the loss is the mean,
+or each times its factor.
 
 """
 
 _COST = f"""\
 The cost is that of the arithmetic of one step, as a multiple of the supervised step on the same labelled examples, with
 {_RATIO} unlabelled examples for each labelled one: TensorFlow's own count of the floating-point operations in the graph
-of the step, for a network of twelve dense layers, with the heads that the recipe reads. Views are left out. A recipe
+of the step, for a network of twelve dense layers, with the heads that the recipe reads. Views are left out, but for
+attacks, all of whose steps count. Recipes that learn from labels alone leave the unlabelled examples aside. A recipe
 that starts from a trained network needs that training besides.
 
 """
@@ -60,7 +67,7 @@ def page():
     table, sections = ["| Recipe | Parts | Around it | Cost |", "|--|--|--|--:|"], []
     for name in kc.recipes.available():
         model = _build(name)
-        parts = "<br>".join(_term(term) for term in model.terms)
+        parts = "<br>".join(_term(term) for term in model.terms) or "the labels alone"
         cost = _operations(model) / base
         table.append(f"| [`{name}`](#{name}) | {parts} | {_around(model)} | × {cost:.1f} |")
         sections.append(_section(name))
@@ -116,23 +123,22 @@ def _views(views):
 def _view(view):
     name = (getattr(view.layer, "name", view.layer) or "x") + "'" * view.draw
     if view.perturbation is not None:
-        name = f"{_part(view.perturbation, brief=True)} of {name}"
+        inside = f" at `{view.at}`" if view.at else ""
+        name = f"{_part(view.perturbation, only=('target',))}{inside} of {name}"
     return name
 
 
-def _part(part, brief=False):
-    """A part, with its arguments where they are not the defaults of its class."""
+def _part(part, only=None):
+    """A part, with its arguments where they are not the defaults of its class, or some of them only."""
     if isinstance(part, (int, float)):
         return f"{part:g}"
     name = type(part).__name__
-    if brief:
-        return name
     config = part.get_config()
     defaults = inspect.signature(type(part)).parameters
     given = [
         f"{key}={_value(value)}"
         for key, value in config.items()
-        if key in defaults and value is not None and value != defaults[key].default
+        if key in defaults and value is not None and value != defaults[key].default and (only is None or key in only)
     ]
     return f"{name}({', '.join(given)})" if given else name
 
@@ -156,9 +162,12 @@ def _around(model):
         parts.append(_part(model.mixer))
     if not isinstance(model.forward, kc.forwards.Concatenated):
         parts.append(f"forward {_part(model.forward)}")
-    labeled = kc.views.as_views(model.labeled_view)
-    if _views(labeled) != "w":
-        parts.append(f"labels on {_views(labeled)}")
+    labeled = _views(kc.views.as_views(model.labeled_view))
+    if model.labeled_scale is not None:
+        views = zip(labeled.split(", "), model.labeled_scale, strict=True)
+        labeled = ", ".join(f"{view} × {factor:g}" for view, factor in views)
+    if labeled != "w":
+        parts.append(f"labels on {labeled}")
     if model.labeled_weight is not None:
         parts.append(f"labels weighted by {_part(model.labeled_weight)}")
     outputs = sorted({name for term in model.terms for name in (term.output, term.student_output) if name})
@@ -179,10 +188,18 @@ def _operations(model):
     def step(inputs, y):
         return model.train_step((inputs, y))
 
-    graph = step.get_concrete_function(inputs, tf.TensorSpec([_LABELED], tf.int32)).graph
+    with unittest.mock.patch.object(tf, "while_loop", _unrolled):
+        graph = step.get_concrete_function(inputs, tf.TensorSpec([_LABELED], tf.int32)).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
     return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
+
+
+def _unrolled(cond, body, loop_vars, maximum_iterations, **options):
+    """A loop of a known length as one step after the other: the profiler does not look into loops."""
+    for _ in range(maximum_iterations):
+        loop_vars = body(*loop_vars)
+    return loop_vars
 
 
 def _section(name):
@@ -194,7 +211,7 @@ def _section(name):
     references = [_joined(each) for each in rest.partition("References:\n")[2].split("\n    - ")]
     references = [each.removeprefix("- ") for each in references if each]
     defaults = ", ".join(
-        f"`{each.name}={each.default!r}`"
+        f"`{each.name}={_default(each.default)}`"
         for each in inspect.signature(function).parameters.values()
         if each.kind is each.KEYWORD_ONLY
         and each.default is not each.empty
@@ -207,6 +224,11 @@ def _section(name):
     return "\n".join(lines)
 
 
+def _default(value):
+    """A default, of which fractions that no decimal number is are rounded."""
+    return f"{value:.4g}" if isinstance(value, float) and len(repr(value)) > 8 else repr(value)
+
+
 def _joined(paragraph):
     """A paragraph on one line; links that were wrapped are closed again."""
     return re.sub(r"\( http", "(http", " ".join(paragraph.split()))
@@ -214,17 +236,24 @@ def _joined(paragraph):
 
 def _benchmarks():
     """The tables of the finished benchmark runs."""
-    tables = []
+    tables, measured = [], set()
     for path in sorted(RESULTS.glob("recipes-*.json")):
         file = json.loads(path.read_text(encoding="utf-8"))
         budget, runs = file["budget"], file["runs"]
+        measured |= set(runs)
         order = ["supervised", *sorted(name for name in runs if name != "supervised")]
         seeds = sorted({seed for results in runs.values() for seed in results})
         tables.append(
             f"### {budget['dataset']}, {budget['labels']} labels\n\n`{file['command']}`\n\n{file['note']}\n\n"
             f"{benchmark.markdown({name: runs[name] for name in order}, seeds)}\n"
         )
-    return "## What they reach\n\n" + "\n".join(tables) + "\n" if tables else ""
+    others = ", ".join(f"`{name}`" for name in kc.recipes.available() if name not in measured)
+    note = (
+        f"Not measured here: {others}. They are for inputs that are changed, by attacks or by noise: see "
+        "[Robustness](robustness.md).\n\n"
+    )
+    head = "## What they reach\n\n" + (note if others else "")
+    return head + "\n".join(tables) + "\n" if tables else ""
 
 
 def main():

@@ -16,7 +16,13 @@ _PACKAGES = ("keras_consistency", "tests", "tools")  # the folders that have BUI
 _IMPORT_TESTS = "bazel/imports"
 
 # Import name -> name of the distribution, where they differ by more than a dash.
-_DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl_py", "sklearn": "scikit_learn"}
+_DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "absl": "absl_py",
+    "art": "adversarial_robustness_toolbox",
+    "imagecorruptions": "imagecorruptions_imaug",
+    "sklearn": "scikit_learn",
+}
 
 # What reads the repository itself, or its examples and benchmarks: files that no target holds. Bazel leaves it out.
 _UNSANDBOXED = {
@@ -27,11 +33,13 @@ _UNSANDBOXED = {
     "tests.examples.show_augmentations_test",
     "tests.examples.train_image_test",
     "tests.examples.train_regression_test",
+    "tests.examples.train_robust_test",
     "tests.examples.train_segmentation_test",
     "tests.examples.train_text_test",
     "tests.examples.train_with_data_service_test",
     "tests.packaging_test",
     "tests.readme_test",
+    "tests.stability.corpus_test",
     "tools.algorithms_page",
 }
 

@@ -104,17 +104,33 @@ def attack(value_range, at, **options):
     Args:
         value_range: of the inputs, which the perturbed ones keep to; `None` for no range and lengths as they are.
         at: name of a layer inside the student, or `None`.
-        **options: arguments of `kc.perturbations.PGD`, with `radius` and `step_size`.
+        **options: arguments of `kc.perturbations.PGD`, with `radius`, `step_size` and `norm`.
     """
     if at is not None or value_range is None:
         return perturbations.PGD(**options)
-    check_range("radius", options["radius"], 0, float("inf"), open_high=True)
-    width = value_range[1] - value_range[0]
+    # Within the range, and told in the units in which it was given.
+    check_range("radius", options["radius"], 0, 1 if options["norm"] == "linf" else float("inf"))
+    width = width_of(value_range)
     options["radius"] *= width
     if options["step_size"] is not None:
         check_range("step_size", options["step_size"], 0, float("inf"), open_low=True, open_high=True)
         options["step_size"] *= width
     return perturbations.PGD(**options, clip_range=value_range)
+
+
+def width_of(value_range):
+    """The width of a range of inputs; raises a `ValueError` unless it is one."""
+    try:
+        low, high = value_range
+        width = high - low
+    except (TypeError, ValueError):
+        width = 0
+    if 0 < width < float("inf"):
+        return width
+    raise ValueError(
+        "`value_range` must be two numbers, the lowest and the highest value of the inputs, as in (0, 255), or None. "
+        f"Received: value_range={value_range!r}"
+    )
 
 
 def perturbed(view, perturbation, at=None):

@@ -56,7 +56,7 @@ def vat(
     check_range("epsilon", epsilon, 0, float("inf"), open_high=True)
     check_range("entropy_scale", entropy_scale, 0, float("inf"), open_high=True)
     (weak,) = _setting.views("vat", student, value_range=value_range, weak=weak)
-    width = 1 if at or value_range is None else value_range[1] - value_range[0]
+    width = 1 if at is not None or value_range is None else _setting.width_of(value_range)
     perturbation = VAT(radius=epsilon * width, xi=xi, power_iterations=power_iterations)
     terms = [
         Consistency(

@@ -32,7 +32,9 @@ def told(kind, *words):
 
 
 HEADED = [name for name in recipes.NAMES if recipes.RECIPES[name].heads]
-PLAIN = [name for name in recipes.NAMES if name not in HEADED and not recipes.RECIPES[name].teacher]
+# Those that compare no class probabilities, and so take a student of one value.
+OF_VALUES = ["adversarial_training", "alp"]
+PLAIN = [name for name in recipes.NAMES if name not in [*HEADED, *OF_VALUES] and not recipes.RECIPES[name].teacher]
 
 
 def dense(units=CLASSES, **options):
@@ -169,8 +171,8 @@ def late(**options):
     return kc.weights.CurriculumConfidence(threshold=0.5, **options)
 
 
-def composed(*terms, **options):
-    return lambda: kc.ConsistencyModel(recipes.student(), list(terms) or kc.Consistency(), **options)
+def composed(*terms, network=None, **options):
+    return lambda: kc.ConsistencyModel(network or recipes.student(), list(terms) or kc.Consistency(), **options)
 
 
 def of_two_heads(output):
@@ -225,6 +227,28 @@ COMPOSITION = {
     "labeled view not a view": (composed(labeled_view=3), TypeError, "`labeled_view`", "labeled_view=3"),
     "one of the labeled views is none": (composed(labeled_view=[None, 3]), TypeError, "`labeled_view`", "[None, 3]"),
     "no labeled view": (composed(labeled_view=[]), ValueError, "`labeled_view`", "[]"),
+    "a factor too few": (
+        composed(labeled_view=[None, recipes.Noise(stddev=0.1)], labeled_scale=[0.5]),
+        ValueError,
+        "`labeled_scale`",
+        "2 labelled views",
+        "[0.5]",
+    ),
+    "a factor for one view that is no list": (
+        composed(labeled_scale=0.5),
+        ValueError,
+        "`labeled_scale`",
+        "list",
+        "0.5",
+    ),
+    "a negative factor": (
+        composed(labeled_view=[None, recipes.Noise(stddev=0.1)], labeled_scale=[1.5, -0.5]),
+        ValueError,
+        "`labeled_scale`",
+        "[0, inf)",
+        "-0.5",
+    ),
+    "a factor that is no number": (composed(labeled_scale=["1"]), ValueError, "`labeled_scale`", "'1'"),
     "labels that stay where they were": (
         composed(labeled_view=kc.View(geometry=kc.geometries.RandomAffine(shift=0.1))),
         ValueError,
@@ -308,6 +332,94 @@ COMPOSITION = {
     "view not a view": (lambda: kc.Consistency(student_view=3), TypeError, "Keras layer", "=3"),
     "no student view": (lambda: kc.Consistency(student_view=[]), ValueError, "`student_view`", "[]"),
     "no teacher view": (lambda: kc.Consistency(teacher_view=[]), ValueError, "`teacher_view`", "[]"),
+    "a layer inside and nothing that moves it": (
+        lambda: kc.View(at="embedding"),
+        ValueError,
+        "`at`",
+        "`perturbation`",
+        "at='embedding'",
+    ),
+    "a layer inside that the student lacks": (
+        composed(kc.Consistency(student_view=kc.View(perturbation=VAT(radius=1.0), at="embedding"))),
+        ValueError,
+        "`at`",
+        "student's layers",
+        "at='embedding'",
+    ),
+    "a layer inside, and a mixer": (
+        composed(
+            kc.Consistency(student_view=kc.View(perturbation=VAT(radius=1.0), at="hidden")),
+            network=network(dense(4, name="hidden"), dense()),
+            mixer=kc.mixers.MixUp(alpha=0.5),
+        ),
+        ValueError,
+        "`mixer`",
+        "None",
+        "at='hidden'",
+    ),
+    "an attack on labels that are not there": (
+        lambda: compiled(
+            composed(kc.Consistency(student_view=kc.View(perturbation=kc.perturbations.PGD(radius=1.0))))()
+        ).train_on_batch({"labeled": X, "unlabeled": U}, Y),
+        ValueError,
+        "target='label'",
+        "target='prediction'",
+        "PGD(",
+    ),
+    "an attack without a start": (
+        lambda: kc.perturbations.PGD(radius=1.0, target="prediction", random_start=False),
+        ValueError,
+        "`random_start`",
+        "above 0",
+        "random_start=False",
+    ),
+    "an attack towards where it is": (
+        lambda: kc.perturbations.PGD(radius=1.0, target="prediction", targeted=True),
+        ValueError,
+        "`targeted`",
+        "targeted=True",
+    ),
+    "an attack away from where it is not": (
+        lambda: kc.perturbations.FGSM(radius=1.0, target="least_likely"),
+        ValueError,
+        "`targeted`",
+        "targeted=False",
+    ),
+    "a radius beyond the range": (
+        lambda: kc.perturbations.PGD(radius=2.0, clip_range=(0, 1)),
+        ValueError,
+        "`radius`",
+        "`clip_range`",
+        "radius=2.0",
+    ),
+    "a perturbed layer of no perturbation": (
+        lambda: kc.augment.Perturbed(0.1),
+        TypeError,
+        "`perturbation`",
+        "`kc.perturbations`",
+        "0.1",
+    ),
+    "a perturbed layer of a network not built": (
+        lambda: kc.augment.Perturbed(VAT(radius=1.0), keras.Sequential([dense()])),
+        TypeError,
+        "`network`",
+        "built",
+    ),
+    "a perturbed layer without its network": (
+        lambda: kc.augment.Perturbed(VAT(radius=1.0))(X),
+        ValueError,
+        "`network`",
+        "network=None",
+    ),
+    "a divergence of views on one": (
+        lambda: compiled(
+            composed(kc.Consistency(divergence=kc.divergences.Between(kc.divergences.KullbackLeibler())))()
+        ).train_on_batch({"labeled": X, "unlabeled": U}, Y),
+        ValueError,
+        "`student_view`",
+        "two or more views",
+        "1 view",
+    ),
     "perturbation not one": (
         lambda: kc.View(perturbation=0.1),
         TypeError,
@@ -408,7 +520,30 @@ def test_views_missing_for_a_student_without_images(name):
 NUMBER, DECAY, SHARE = (float("nan"), "1", None), (-0.1, 1.0, "0.9"), (-0.1, 1.1, float("nan"), "0.9", None)
 RAMP, POSITIVE, COUNT = (-1, 1.5), (0, -1.0, float("inf"), float("nan"), "1"), (0, 1.5, "1")
 ABOVE_ONE, MOMENTUM, PART = (1.0, float("inf"), "2"), (-0.1, 1.0, "0.9", None), (True, 0.5)
+NOT_NEGATIVE = (-1.0, float("inf"), float("nan"), "1", None)
+ATTACK = {
+    "radius": NOT_NEGATIVE,
+    "step_size": POSITIVE,
+    "steps": COUNT,
+    "norm": ("l1", None),
+    "at": (3, "", "nobody"),
+}
 RANGES = {
+    "adversarial_consistency": {**ATTACK, "scale": (-1.0, *NUMBER), "ramp_up_steps": RAMP, "ema": DECAY},
+    "adversarial_training": {
+        **ATTACK,
+        "random_start": (-0.1, 1.1, "yes", None),
+        "clean_share": (-0.1, 1.0, float("nan"), "0.5", None),
+        "ema": DECAY,
+    },
+    "alp": {
+        **ATTACK,
+        "random_start": (-0.1, 1.1, "yes", None),
+        "clean_share": SHARE,
+        "scale": NOT_NEGATIVE,
+        "ema": DECAY,
+    },
+    "trades": {**ATTACK, "scale": NOT_NEGATIVE, "ema": DECAY},
     "adamatch": {"threshold": SHARE, "momentum": MOMENTUM, "scale": NUMBER, "ramp_up_steps": RAMP, "ema": DECAY},
     "augmix": {"scale": (*POSITIVE[1:], None), "ema": DECAY},
     "dash": {
@@ -542,8 +677,10 @@ RANGES = {
         "entropy_scale": (float("nan"), "1"),
         "ramp_up_steps": RAMP,
         "ema": DECAY,
+        "at": (3, "", "nobody"),
     },
 }
+ATTACKING = ["adversarial_consistency", "adversarial_training", "alp", "trades", "vat"]
 VALUE_RANGES = ((1, 0), (0, 0), (0,), 255, (0, float("inf")), ("0", "1"))
 TOGETHER = {"annealing": {"annealing_steps": 5}, "annealing_steps": {"annealing": "linear"}}
 
@@ -579,6 +716,21 @@ def test_value_range_that_is_none(name, value):
     with told(ValueError, "`value_range`", f"value_range={value!r}"):
         student = recipes.student_for(name, images=True)
         getattr(kc.recipes, name)(student, value_range=value, **recipes.teacher_for(name))
+
+
+@pytest.mark.parametrize("name", ATTACKING)
+@pytest.mark.parametrize("value", VALUE_RANGES, ids=str)
+def test_value_range_that_gives_an_attack_no_length(name, value):
+    with told(ValueError, "`value_range`", f"value_range={value!r}"):
+        recipe(name, value_range=value)
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKING if name != "vat"])
+def test_radius_beyond_the_range_is_told_in_the_units_of_the_recipe(name):
+    with told(ValueError, "`radius`", "[0, 1]", "radius=8.0"):
+        recipe(name, radius=8.0)
+    recipe(name, radius=8.0, value_range=None)
+    recipe(name, radius=2.0, norm="l2")
 
 
 IMAGE, BOUND = kc.augment.image, kc.bounds.DecayingLoss
@@ -638,6 +790,33 @@ PARTS = [
     (kc.schedules.LinearRampUp, "value", (float("nan"), "1"), {"steps": 5}),
     (kc.schedules.SigmoidRampUp, "steps", RAMP, {}),
     (kc.schedules.SigmoidRampUp, "value", (float("nan"), "1"), {"steps": 5}),
+    (kc.schedules.PartialCosine, "steps", COUNT, {"value": 0.1}),
+    (kc.schedules.PartialCosine, "value", (-0.1, float("nan"), "1"), {"steps": 5}),
+    (kc.schedules.PartialCosine, "share", (0, 0.6, "1"), {"steps": 5, "value": 0.1}),
+    (kc.schedules.OneCycle, "steps", (1, *COUNT), {"value": 0.1}),
+    (kc.schedules.OneCycle, "value", (-0.1, float("nan"), "1"), {"steps": 5}),
+    (kc.schedules.OneCycle, "rise", (0, 1, "1"), {"steps": 5, "value": 0.1}),
+    (kc.schedules.OneCycle, "start_divisor", (0.9, float("inf"), "1"), {"steps": 5, "value": 0.1}),
+    (kc.schedules.OneCycle, "end_divisor", (0.9, float("inf"), "1"), {"steps": 5, "value": 0.1}),
+    *(
+        row
+        for attack in (kc.perturbations.PGD, kc.perturbations.FGSM)
+        for row in [
+            (attack, "radius", NOT_NEGATIVE, {}),
+            (attack, "norm", ("l1", None, 2), {"radius": 1.0}),
+            (attack, "target", ("class", None), {"radius": 1.0}),
+            (attack, "targeted", (1, None), {"radius": 1.0}),
+            (attack, "clip_range", ((1, 0), (0, 0), (0, 1, 2), 3), {"radius": 1.0}),
+        ]
+    ),
+    (kc.perturbations.PGD, "steps", COUNT, {"radius": 1.0}),
+    (kc.perturbations.PGD, "step_size", POSITIVE, {"radius": 1.0}),
+    (kc.perturbations.PGD, "random_start", (-0.1, 1.1, "yes", None), {"radius": 1.0}),
+    (kc.perturbations.GaussianNoise, "stddev", NOT_NEGATIVE, {}),
+    (kc.perturbations.GaussianNoise, "clip_range", ((1, 0), (0, 0), (0, 1, 2), 3), {"stddev": 1.0}),
+    (kc.perturbations.Masking, "ratio", SHARE, {}),
+    (kc.perturbations.Masking, "patch_size", COUNT, {"ratio": 0.5}),
+    (kc.perturbations.Masking, "value", (float("inf"), *NUMBER), {"ratio": 0.5}),
     (VAT, "radius", (-1.0, float("inf"), "1"), {}),
     (VAT, "xi", (0, 1.1, "1"), {"radius": 1.0}),
     (VAT, "power_iterations", COUNT, {"radius": 1.0}),

@@ -7,6 +7,7 @@ import pytest
 import keras_consistency as kc
 from keras_consistency.ops import random
 from tests.contracts import numpy_reference as reference
+from tests.contracts import numpy_reference_adversarial as adversarial
 from tests.contracts.numpy_reference_stateful import Alignment
 from tests.contracts.reference_scenes import (
     CLASSES,
@@ -145,6 +146,162 @@ def test_regularisation_counts_once_and_in_the_supervised_loss(scene):
         consistency=reference.term(net, 1.0, reference.cross_entropy, mask, reference.hard(p), strong.numpy(u)),
     )
     assert_same(expected, *train(model, x, y, u))
+
+
+FACTORS = (0.3, 1.2)
+
+
+def test_labelled_views_have_factors_and_the_regularisation_has_none(scene):
+    """With weights of the examples, and those of an imbalance passed the same way."""
+    student = keras.Sequential(
+        [
+            keras.Input([FEATURES]),
+            keras.layers.Dense(4, activation="tanh", kernel_regularizer=keras.regularizers.L2(0.1)),
+            keras.layers.Dense(CLASSES),
+        ]
+    )
+    views = weak_and_strong()
+    model = compiled(kc.ConsistencyModel(student, [], labeled_view=views, labeled_scale=FACTORS))
+    net = network(student)
+    x, y, u = scene.batch()
+    weight = (np.array([0.0, 2.0, 0.5, 1.0]) * np.array([3.0, 1.0, 0.2])[y]).astype("float32")
+    fits = [reference.labelled(view.numpy(x), reference.one_hot(y, CLASSES), weight) for view in views]
+    expected = reference.train_step(
+        net,
+        lambda moved: (
+            sum(factor * fit(moved) for factor, fit in zip(FACTORS, fits, strict=True))
+            + 0.1 * (moved.parameters[0] ** 2).sum()
+        ),
+    )
+    assert_same(expected, *train_on(model, {"labeled": x, "unlabeled": u}, y, weight))
+
+
+@pytest.mark.parametrize("mixer", [None, kc.mixers.MixUp(alpha=1e-6)])
+def test_factors_of_equal_shares_are_those_of_none(scene, mixer):
+    """A mixer at an alpha that gives all of the share to the example itself makes no difference either."""
+    views = weak_and_strong()
+    net = network(scene.student())
+    x, y, u = scene.batch()
+    fits = [reference.labelled(view.numpy(x), reference.one_hot(y, CLASSES)) for view in views]
+    expected = reference.train_step(net, lambda moved: (fits[0](moved) + fits[1](moved)) / 2)
+    for scale in (None, [0.5, 0.5]):
+        student = Scene("some pass", **SCENES["some pass"]).student()
+        model = compiled(kc.ConsistencyModel(student, [], labeled_view=views, labeled_scale=scale, mixer=mixer))
+        assert_same(expected, *train(model, x, y, u))
+
+
+@pytest.mark.parametrize("weighted", ["not", "images", "pixels"])
+def test_factors_of_labelled_views_of_pixels(weighted):
+    numbers = np.random.default_rng(4)
+    student = keras.Sequential([keras.Input([2, 3, FEATURES]), keras.layers.Conv2D(CLASSES, 1)])
+    views = weak_and_strong()
+    model = compiled(kc.ConsistencyModel(student, [], labeled_view=views, labeled_scale=FACTORS))
+    kernel, bias = (np.asarray(each, "float64") for each in student.get_weights())
+    x = numbers.normal(size=[LABELED, 2, 3, FEATURES]).astype("float32")
+    y = numbers.integers(CLASSES, size=x.shape[:-1])
+    shape = {"not": None, "images": [LABELED, 1, 1], "pixels": y.shape}[weighted]
+    weight = None if shape is None else numbers.uniform(size=shape).astype("float32")
+    of_pixels = 1.0 if weight is None else weight
+
+    def supervised(parameters):
+        answers = [view.numpy(x) @ parameters[0][0, 0] + parameters[1] for view in views]
+        losses = [(of_pixels * reference.cross_entropy(reference.one_hot(y, CLASSES), each)).mean() for each in answers]
+        return FACTORS[0] * losses[0] + FACTORS[1] * losses[1]
+
+    logs, found = train_on(model, x, y, weight)
+    np.testing.assert_allclose(logs["supervised_loss"], supervised([kernel, bias]), rtol=1e-5)
+    for ours, theirs in zip(found, reference.gradient(supervised, [kernel, bias]), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_factors_of_labelled_views_of_a_student_with_several_outputs(scene):
+    inputs = keras.Input([FEATURES])
+    outputs = {"a": keras.layers.Dense(CLASSES)(inputs), "b": keras.layers.Dense(1)(inputs)}
+    student = keras.Model(inputs, outputs)
+    views = weak_and_strong()
+    loss = {"a": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "b": "mse"}
+    model = compiled(kc.ConsistencyModel(student, [], labeled_view=views, labeled_scale=FACTORS), loss=loss)
+    x, y, _ = scene.batch()
+    value = scene.numbers.normal(size=[LABELED, 1]).astype("float32")
+    weight = np.array([0.0, 2.0, 0.5, 1.0], "float32")
+    expected = 0.0
+    for factor, view in zip(FACTORS, views, strict=True):
+        answer = {name: np.asarray(each, "float64") for name, each in student(view.numpy(x)).items()}
+        of_class = reference.cross_entropy(reference.one_hot(y, CLASSES), answer["a"])
+        expected += factor * (weight * (of_class + (answer["b"] - value)[:, 0] ** 2)).mean()
+    logs, _ = train_on(model, x, {"a": y, "b": value}, weight)
+    np.testing.assert_allclose(logs["supervised_loss"], expected, rtol=1e-5)
+
+
+def test_adversarial_training_of_values_raises_and_learns_their_squared_error(scene):
+    student = keras.Sequential(
+        [keras.Input([FEATURES]), keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(1)]
+    )
+    for weight in student.weights:
+        weight.assign(scene.numbers.normal(size=weight.shape))
+    weak, _ = weak_and_strong()
+    attack = {"radius": 0.3, "step_size": 0.2, "steps": 2}
+    model = kc.recipes.adversarial_training(
+        student, **attack, random_start=False, clean_share=0.25, weak=weak, value_range=None
+    )
+    compiled(model, loss="mse")
+    net = network(student)
+    given, _, u = scene.batch()
+    y = scene.numbers.normal(size=[LABELED, 1])
+    x = weak.numpy(given.astype("float64"))
+
+    def squared_error(answer):
+        return ((answer - y) ** 2)[:, 0]
+
+    attacked = adversarial.pgd(net, x, x, squared_error, **attack, norm="linf")
+    assert np.abs(attacked - x).max() > 0.29
+    expected = reference.train_step(
+        net,
+        lambda moved: (
+            0.75 * squared_error(moved.logits(attacked)).mean() + 0.25 * squared_error(moved.logits(x)).mean()
+        ),
+    )
+    assert_same(expected, *train(model, given, y.astype("float32"), u))
+
+
+def test_adversarial_consistency_beside_fixmatch_shares_the_look_at_the_weak_view(scene):
+    weak, strong = Draws(), Affine(-0.7, 0.3, name="strong")
+    attack = kc.perturbations.PGD(radius=0.4, step_size=0.3, steps=2, target="prediction")
+    second = kc.Consistency(
+        teacher_view=weak, student_view=kc.View(weak, perturbation=attack), scale=0.7, name="adversarial"
+    )
+    model = kc.recipes.fixmatch(
+        scene.student(), threshold=0.6, scale=1.3, weak=weak, strong=strong, extra_terms=[second]
+    )
+    compiled(model, run_eagerly=True)
+    made, calls = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        steps = kc.perturbations.PGD.attack
+        patch.setattr(kc.perturbations.PGD, "attack", lambda *args: made.append(steps(*args).numpy()) or made[-1])
+        call = model.student.call
+        patch.setattr(
+            model.student,
+            "call",
+            lambda inputs, **options: calls.append((len(inputs), options["training"])) or call(inputs, **options),
+        )
+        before = network(model.student)
+        x, y, u = scene.batch()
+        found = train(model, x, y, u)
+    (x,), (easy,) = weak.take()
+    (attacked,) = made
+    assert 0.3 < np.abs(attacked - easy).max() <= 0.4 + 1e-6
+    # The look; the attack, which knows the clean answer in inference mode first; and what is learnt.
+    assert calls == [(UNLABELED, True), *[(UNLABELED, False)] * 3, (LABELED + 2 * UNLABELED, True)]
+    p = before.probabilities(easy)
+    expected = reference.train_step(
+        before,
+        reference.labelled(x, reference.one_hot(y, CLASSES)),
+        consistency=expected_term(before, easy, strong.numpy(u), 1.3),
+        adversarial=reference.term(
+            before, 0.7, reference.kullback_leibler, np.ones(UNLABELED), p, attacked.astype("float64")
+        ),
+    )
+    assert_same(expected, *found)
 
 
 def test_several_views_average_targets_and_losses(scene):

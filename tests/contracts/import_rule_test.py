@@ -11,7 +11,7 @@ from tools import build_files
 LAYERS = (
     {"ops"},
     {"embeddings", "labels", "parts"},
-    {"clipping", "schedules"},
+    {"clipping", "rebuilding", "report", "schedules", "snapshots", "stability", "watch"},
     {
         "alignments",
         "augment",
@@ -24,6 +24,7 @@ LAYERS = (
         "metrics",
         "mixers",
         "perturbations",
+        "regularization",
         "targets",
         "views",
         "weights",
@@ -33,7 +34,8 @@ LAYERS = (
     {"consistency"},
     {"checks", "data", "serving"},
     {"heads", "model"},
-    {"callbacks", "evaluation", "export", "recipes", "search"},
+    {"evaluation", "export", "recipes", "search"},
+    {"callbacks"},
 )
 # Every unit may import these, and they import nothing of the package.
 FOUNDATION = {"_compat", "_requirements", "_version"}

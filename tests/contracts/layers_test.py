@@ -15,6 +15,7 @@ SEED = tf.constant([3, 4])
 
 LAYERS = {
     kc.augment.Chain: lambda seed: kc.augment.Chain([image.RandomShift(), image.Cutout()], seed=seed),
+    kc.augment.Perturbed: lambda seed: kc.augment.Perturbed(kc.perturbations.GaussianNoise(stddev=9.0), seed=seed),
     image.AugMix: lambda seed: image.AugMix(seed=seed),
     image.AutoContrast: lambda seed: image.AutoContrast(probability=0.5, seed=seed),
     image.CTAugment: lambda seed: image.CTAugment(seed=seed),

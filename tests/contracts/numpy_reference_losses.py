@@ -41,7 +41,9 @@ def augmix(network, x, y, views, *, scale):
         mean = sum(answers) / len(answers)
         return sum((p * (np.log(p) - np.log(mean))).sum(-1).mean() for p in answers) / len(answers)
 
-    return train_step(network, labelled(x, y), consistency=(scale, divergence, {}))
+    first, *others = [network.logits(view).argmax(-1) for view in views]
+    found = {"agreement": np.mean([first == other for other in others])}
+    return train_step(network, labelled(x, y), consistency=(scale, divergence, found))
 
 
 def mean_teacher(network, teacher, x, y, student_view, teacher_view, *, scale, ramp):

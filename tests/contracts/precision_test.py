@@ -94,3 +94,26 @@ def test_adversarial_perturbation_keeps_its_length_and_direction(policy):
         np.testing.assert_allclose(tf.norm(perturbed[each], axis=-1), 0.5, rtol=1e-5)
     cosine = tf.reduce_sum(perturbed["float32"] * perturbed[policy], axis=-1) / 0.25
     assert np.median(cosine) > 0.95
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("margin", [0.0, 25.0])
+def test_attack_on_a_sure_answer_keeps_its_direction(policy, norm, margin):
+    # In float16, the gradient of an answer of probability 1 - 1e-8 would vanish.
+    x, y = (tf.constant(each) for each in recipes.examples(8))
+    attack = kc.perturbations.PGD(radius=0.5, step_size=0.1, steps=3, norm=norm, random_start=False)
+    moved = {}
+    for each in ("float32", policy):
+        keras.config.set_dtype_policy(each)
+        network = recipes.student()
+        offset = tf.one_hot(y, recipes.CLASSES, on_value=margin)
+
+        def logits(v, network=network, offset=offset):
+            return tf.cast(network(v), tf.float32) + offset
+
+        moved[each] = attack(x, logits, labels=y) - x
+        assert moved[each].dtype == tf.float32
+    lengths = {name: np.linalg.norm(value, axis=-1) for name, value in moved.items()}
+    cosine = np.sum(moved["float32"] * moved[policy], axis=-1) / lengths["float32"] / lengths[policy]
+    assert np.all(lengths[policy] > 0.2) and np.median(cosine) > 0.99 and np.all(cosine > 0.6)

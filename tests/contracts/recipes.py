@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import keras_consistency as kc
@@ -45,8 +46,13 @@ def replaced(network):
     return kc.teachers.Frozen(other, every=3)
 
 
+# Features have no range. Steps in the maximum norm are the same on one replica and on two; ALP has the other norm.
+ATTACK = {"radius": 0.3, "step_size": 0.2, "steps": 2, "value_range": None}
 RECIPES = {
     "adamatch": Recipe(("weak", "strong"), {"threshold": 0.9, "momentum": 0.9, "ramp_up_steps": 0}),
+    "adversarial_consistency": Recipe(options={**ATTACK, "scale": 2.0, "ramp_up_steps": 0}),
+    "adversarial_training": Recipe(options={**ATTACK, "clean_share": 0.3}),
+    "alp": Recipe(options={**ATTACK, "norm": "l2", "clean_share": 0.4}),
     "augmix": Recipe(("weak", "strong"), {"scale": 2.0}),
     "comatch": Recipe(
         ("weak", "strong"), {"threshold": 0.5, "graph_threshold": 0.4, "examples": 20}, heads={"projection": 4}
@@ -71,10 +77,16 @@ RECIPES = {
     "sequencematch": Recipe(("weak", "medium", "strong"), {"threshold": 0.55, "examples": UNLABELED}),
     "softmatch": Recipe(("weak", "strong"), {"momentum": 0.9}),
     "temporal_ensembling": Recipe(options={"scale": 3.0, "ramp_up_steps": 0, "examples": UNLABELED}),
+    "trades": Recipe(options={**ATTACK, "scale": 2.0}),
     "uda": Recipe(("weak", "strong"), {"threshold": 0.6, "annealing": "linear", "annealing_steps": 10}),
     "vat": Recipe(options={"epsilon": 0.5, "value_range": (0, 1), "ramp_up_steps": 0}),
 }
 NAMES = sorted(RECIPES)
+# Recipes whose memories, teacher, mixer, forward and attack other recipes have too: tests that take seconds a recipe
+# leave them to the slow run.
+FAMILIAR = ["adversarial_consistency", "alp", "augmix", "comatch", "crmatch", "defixmatch", "ict", "pi_model"]
+FAMILIAR += ["pseudo_label", "refixmatch", "sequencematch", "uda"]
+COSTLY = [pytest.param(name, marks=pytest.mark.slow) if name in FAMILIAR else name for name in NAMES]
 # Those whose average is evaluated.
 AVERAGED = [name for name in NAMES if "ema" in getattr(kc.recipes, name).__kwdefaults__]
 

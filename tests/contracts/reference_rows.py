@@ -68,7 +68,7 @@ def augmix(scene):
         found = train(model, x, y, u)
         labeled, unlabeled = strong.take()
         views = [np.concatenate(pair) for pair in zip(labeled, unlabeled, strict=True)]
-        views.append(np.concatenate([weak.numpy(x), weak.numpy(u)]))
+        views.insert(0, np.concatenate([weak.numpy(x), weak.numpy(u)]))
         yield model, losses.augmix(before, weak.numpy(x), reference.one_hot(y, CLASSES), views, scale=2.5), *found
 
 

@@ -10,6 +10,7 @@ import pytest
 import keras_consistency as kc
 from tests.contracts import numpy_reference as reference
 from tests.contracts import reference_rows as rows
+from tests.contracts import reference_rows_adversarial as attacked
 from tests.contracts import reference_rows_features as features
 from tests.contracts import reference_rows_stateful as stateful
 from tests.contracts.reference_scenes import SCENES, STEPS, Scene, Tilt, assert_metrics, assert_same, network
@@ -27,6 +28,9 @@ class Row:
 UNMASKED = ("some pass", "one class only")
 RUNS = {
     "adamatch": Row(stateful.adamatch),
+    "adversarial_consistency": Row(attacked.adversarial_consistency, UNMASKED, decay=0.9),
+    "adversarial_training": Row(attacked.adversarial_training, UNMASKED),
+    "alp": Row(attacked.alp, UNMASKED),
     "augmix": Row(rows.augmix, UNMASKED),
     "comatch": Row(features.comatch),
     "crmatch": Row(features.crmatch),
@@ -47,6 +51,7 @@ RUNS = {
     "simmatch": Row(features.simmatch),
     "softmatch": Row(stateful.softmatch, UNMASKED),
     "temporal_ensembling": Row(stateful.temporal_ensembling, UNMASKED),
+    "trades": Row(attacked.trades, UNMASKED),
     "uda": Row(rows.uda, decay=0.9999),
     "vat": Row(rows.vat, UNMASKED),
 }
@@ -126,6 +131,10 @@ def test_uda_with_training_signal_annealing_equals_its_equations(shape):
         (stateful.temporal_ensembling, {"alignment": Tilt()}),
         (features.comatch, {"aligned": False}),
         (features.simmatch, {"aligned": False}),
+        (attacked.adversarial_training, {"clean_share": 0.0, "norm": "l2"}),
+        (attacked.alp, {"clean_share": 1.0, "norm": "linf"}),
+        (attacked.trades, {"norm": "l2"}),
+        (attacked.adversarial_consistency, {"norm": "l2"}),
     ],
 )
 def test_recipe_with_other_options_equals_its_equations(run, options):

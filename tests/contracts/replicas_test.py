@@ -1,4 +1,7 @@
-"""Two and four replicas train what one would: weights, memories and the history."""
+"""Two and four replicas train what one would: weights, memories and the history.
+
+Of the recipes in `recipes.FAMILIAR`, only the slow run says so.
+"""
 
 import functools
 
@@ -61,7 +64,7 @@ def train_the_same(name, *, replicas):
     assert model.optimizer.iterations.numpy() >= 10
     moved = [np.abs(a - b).max() for a, b in zip(start, recipes.state(model), strict=True)]
     assert min(moved) > 1e-3, "a network or a memory has not moved: the comparison says nothing"
-    assert history["loss"][-1] != history["supervised_loss"][-1]
+    assert not model.terms or history["loss"][-1] != history["supervised_loss"][-1]
     if "threshold" in recipes.RECIPES[name].options:
         assert 0 < np.mean(history[f"{model.terms[0].name}_mask_rate"]) < 1
 
@@ -75,7 +78,7 @@ def train_the_same_with_batch_normalisation(name, *, replicas):
     assert_same(build, replicas=replicas, images=recipes.takes_images(name))
 
 
-@pytest.mark.parametrize("name", recipes.NAMES)
+@pytest.mark.parametrize("name", recipes.COSTLY)
 def test_recipe_on_two_replicas(name):
     train_the_same(name, replicas=2)
 
@@ -86,7 +89,7 @@ def test_recipe_on_four_replicas(name):
     train_the_same(name, replicas=4)
 
 
-@pytest.mark.parametrize("name", recipes.NAMES)
+@pytest.mark.parametrize("name", recipes.COSTLY)
 def test_recipe_on_four_replicas_with_synchronised_batch_normalisation(name):
     train_the_same_with_batch_normalisation(name, replicas=4)
 

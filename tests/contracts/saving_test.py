@@ -55,6 +55,26 @@ def test_saved_loaded_and_continued(name, tmp_path):
     assert_same_run(loaded, history, expected_model, expected)
 
 
+def test_fixmatch_with_adversarial_consistency_is_saved_loaded_and_continued(tmp_path):
+    def build():
+        weak = recipes.Noise(stddev=0.1, seed=11, name="weak")
+        attack = kc.perturbations.PGD(radius=0.3, steps=2, target="prediction")
+        term = kc.Consistency(
+            teacher_view=weak, student_view=kc.View(weak, perturbation=attack), scale=0.7, name="adversarial"
+        )
+        return make("fixmatch", weak=weak, extra_terms=[term])
+
+    expected_model = build()
+    expected = fit(expected_model, epochs=2)
+    assert min(expected["adversarial_loss"]) > 0
+    model = build()
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert [*loaded.view_layers] == [*model.view_layers]
+    assert_same_run(loaded, fit(loaded, epochs=2, initial_epoch=1), expected_model, expected)
+
+
 SCRIPT = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

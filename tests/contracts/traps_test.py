@@ -7,9 +7,8 @@
 5. Distribution alignment averaged over every axis. Not here: no recipe aligns distributions yet.
 6. Means over the mask instead of the batch.
 7. Sharpening the wrong side.
-8. A probe too short for float32.
-9. Radii in the wrong units, or over the batch. Not here: the maximum norm and projections, for the only perturbation is
-   VAT's, a single step in L2.
+8. A probe too short for its precision; gradients that vanish in half precision.
+9. Radii in the wrong units, or over the batch; projections that leave the radius or the range.
 10. Attacks that move batch statistics.
 11. Thresholds in half precision.
 12. Labelled examples without augmentation; mirrored digits.
@@ -279,6 +278,54 @@ def test_trap_08_direction_is_the_most_sensitive_one(photographs):
     np.testing.assert_allclose(np.abs(cosine), 1.0, atol=1e-3)
 
 
+def sure_student(policy, steepness):
+    """A small network on the photographs, sure of its answers where it is steep; of the same weights in any policy."""
+    keras.config.set_dtype_policy(policy)
+    network = keras.Sequential(
+        [
+            keras.Input([32, 32, 3]),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 5, strides=3, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(16, activation="relu"),
+            keras.layers.Dense(CLASSES),
+        ]
+    )
+    numbers = np.random.default_rng(0)
+    weights = [numbers.normal(size=each.shape) / np.prod(each.shape[:-1]) ** 0.5 for each in network.get_weights()]
+    weights[-2] *= steepness
+    weights[1::2] = [np.zeros(8), np.zeros(16), np.array([steepness - 1, 0, 0])]
+    network.set_weights(weights)
+    keras.config.set_dtype_policy("float32")
+    return network
+
+
+def cosines(one, other):
+    one, other = (tf.math.l2_normalize(tf.reshape(each, [4, -1]), axis=1) for each in (one, other))
+    return tf.reduce_sum(one * other, axis=1).numpy()
+
+
+@pytest.mark.parametrize("steepness", [1.0, 60.0])
+@pytest.mark.parametrize(("policy", "xi", "least"), [("mixed_float16", 0.3, 0.97), ("mixed_bfloat16", 1.0, 0.9)])
+def test_trap_08_directions_survive_half_precision(photographs, policy, xi, least, steepness):
+    """A short probe drowns in the rounding of the inputs and layers, and gradients of sure answers underflow."""
+    half, exact = (sure_student(each, steepness) for each in (policy, "float32"))
+    assert half(photographs).dtype == half.compute_dtype
+    if steepness > 1:
+        assert np.all(np.max(softmax(exact(photographs)), axis=1) > 1 - 1e-7)
+    labels = np.argmax(exact(photographs), axis=1)
+    for norm in ("linf", "l2"):
+        attack = kc.perturbations.PGD(radius=8.0, steps=1, norm=norm, random_start=False)
+        moved = [attack(photographs, network, labels=labels) - photographs for network in (half, exact)]
+        assert np.all(cosines(*moved) > 0.95)
+    moved = [
+        kc.perturbations.VAT(radius=255.0, xi=length)(photographs, network, seed=[5, 6]) - photographs
+        for network, length in ((half, 0.01), (exact, xi))
+    ]
+    # To either side, which is as sensitive.
+    assert np.mean(np.abs(cosines(*moved))) > least
+
+
 @pytest.mark.parametrize(("value_range", "unit"), [((0, 255), 255.0), ((0, 1), 1.0), ((-1, 1), 2.0)])
 def test_trap_09_radius_is_l2_per_example_in_the_units_of_the_inputs(photographs, value_range, unit):
     perturbation = recipe_perturbation(epsilon=3.0, value_range=value_range)
@@ -293,6 +340,50 @@ def test_trap_09_clipped_perturbation_stays_in_range_and_in_radius(photographs):
     assert moved.numpy().min() >= 0 and moved.numpy().max() <= 255
     distance = tf.norm(tf.reshape(moved - photographs, [-1, 3072]), axis=-1).numpy()
     assert np.all(distance > 0) and np.all(distance <= 500 * 1.001)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (0, 1), (-1, 1)])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_trap_09_steps_end_in_range_and_in_radius(photographs, norm, low, high):
+    """Of every example: clipping comes before the projection, and rounding after it leaves neither."""
+    inputs, width = photographs / 255 * (high - low) + low, high - low
+    for share in (8 / 255, 0.3):
+        radius = share * width
+        attack = kc.perturbations.PGD(radius=radius, steps=4, step_size=radius, norm=norm, clip_range=(low, high))
+        for batch in (inputs, inputs[:1]):
+            found = attack(batch, linear_logits(), labels=np.zeros(len(batch), int), seed=[5, 6])
+            assert low <= found.numpy().min() and found.numpy().max() <= high
+            moved = (found.numpy().astype("float64") - batch.numpy()).reshape(len(batch), -1)
+            lengths = np.linalg.norm(moved, axis=1, ord=np.inf if norm == "linf" else 2)
+            assert np.all(lengths <= radius + 1e-6 * width) and np.all(lengths > 0.9 * radius)
+
+
+@pytest.mark.parametrize(("name", "norm"), [("adversarial_training", "linf"), ("alp", "l2"), ("trades", "linf")])
+def test_trap_10_steps_leave_batch_statistics_alone(name, norm):
+    """One forward moves them, that of the training; the steps are in inference mode, without dropout."""
+    record, dropped = Record(), Record()
+    student = keras.Sequential(
+        [
+            keras.Input([FEATURES]),
+            record,
+            keras.layers.BatchNormalization(momentum=0.5),
+            keras.layers.Dropout(0.9),
+            dropped,
+            keras.layers.Dense(CLASSES),
+        ]
+    )
+    options = {"radius": 0.5, "step_size": 0.2, "steps": 3, "norm": norm, "value_range": None, "ema": None}
+    views = {"weak": keras.layers.Identity(name="weak")}
+    model = compiled(getattr(kc.recipes, name)(student, **options, **views), run_eagerly=True)
+    record.seen.clear()
+    dropped.seen.clear()
+    mean = student.layers[1].moving_mean
+    model.train_on_batch(PAIR, Y)
+    learned = [x for training, x in record.seen if training]
+    assert len(learned) == 1 and len([1 for training, _ in record.seen if not training]) >= 3
+    np.testing.assert_allclose(mean.numpy(), learned[0].mean(axis=0) / 2, atol=1e-6)
+    assert all(np.all(x != 0) for training, x in dropped.seen if not training)
+    assert any(np.mean(x == 0) > 0.5 for training, x in dropped.seen if training)
 
 
 def test_trap_10_attack_leaves_batch_statistics_alone():
