@@ -28,6 +28,7 @@ _DISTRIBUTIONS = {
 _UNSANDBOXED = {
     "tests.contracts.import_rule_test",
     "tests.docs_augmentation_test",
+    "tests.docs_robustness_test",
     "tests.docs_test",
     "tests.examples.accuracy_test",
     "tests.examples.show_augmentations_test",
