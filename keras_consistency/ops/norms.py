@@ -6,6 +6,9 @@ from keras_consistency.ops import random
 
 NORMS = ("linf", "l2")
 
+# What rounding may add to a length in float32.
+_ROUNDING = 2.0**-22
+
 
 def unit_l2(value):
     """Each example scaled to L2 norm 1: float32 `(examples, ...)`, same shape. Exact zeros stay zero.
@@ -27,11 +30,14 @@ def steepest(gradient, norm):
 
 
 def within(offset, radius, norm):
-    """The nearest point of the ball around zero: float32 `(examples, ...)`, same shape."""
+    """The nearest point of the ball around zero: float32 `(examples, ...)`, same shape.
+
+    Lengths that are cut come out shorter than the radius by 2.4e-7 of it, and so never longer by rounding.
+    """
     if norm == "linf":
         return tf.clip_by_value(offset, -radius, radius)
     length = tf.sqrt(tf.reduce_sum(tf.square(offset), axis=_axes(offset), keepdims=True))
-    return offset * tf.where(length > radius, tf.math.divide_no_nan(radius, length), 1.0)
+    return offset * tf.where(length > radius, tf.math.divide_no_nan(radius * (1 - _ROUNDING), length), 1.0)
 
 
 def draw_within(seed, like, radius, norm):

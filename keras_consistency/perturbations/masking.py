@@ -60,4 +60,4 @@ class Masking(Perturbation):
         for axis in range(masked):
             mask = tf.gather(mask, tf.range(sizes[axis]) // self.patch_size, axis=1 + axis)
         mask = tf.reshape(mask, tf.concat([tf.shape(inputs)[: 1 + masked], [1] * (inputs.shape.rank - 1 - masked)], 0))
-        return tf.ensure_shape(tf.where(mask, self.value, inputs), inputs.shape)
+        return tf.ensure_shape(tf.where(mask, float(self.value), inputs), inputs.shape)

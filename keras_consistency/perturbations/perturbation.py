@@ -1,9 +1,14 @@
 """The base of the perturbations."""
 
+import math
+
 import tensorflow as tf
 
 from keras_consistency.ops.require import guarded
 from keras_consistency.parts import Part
+
+# How far rounding may carry a number out of the range that it was scaled to, as a share of it.
+_ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 class Perturbation(Part):
@@ -25,17 +30,21 @@ def check_clip_range(clip_range):
     """`None` or `(low, high)` as a tuple; raises a `ValueError` for anything else."""
     if clip_range is None:
         return None
-    if isinstance(clip_range, (list, tuple)) and len(clip_range) == 2 and clip_range[0] < clip_range[1]:
-        return tuple(clip_range)
-    raise ValueError(f"`clip_range` must be `(low, high)` with low < high. Received: clip_range={clip_range!r}")
+    if isinstance(clip_range, (list, tuple)) and len(clip_range) == 2:
+        numbers = all(isinstance(end, (int, float)) and math.isfinite(end) for end in clip_range)
+        if numbers and clip_range[0] < clip_range[1]:
+            return tuple(clip_range)
+    raise ValueError(
+        f"`clip_range` must be `(low, high)`, two finite numbers with low < high. Received: clip_range={clip_range!r}"
+    )
 
 
 def as_floats(inputs, clip_range):
-    """The inputs as a float32 tensor `(examples, ...)`.
+    """The inputs as a float32 tensor `(examples, ...)`, within the clip range.
 
     Raises:
         ValueError: for inputs that are no floating-point numbers, or not of two axes at least; at run time, for some
-            outside the clip range.
+            outside the clip range by more than their precision explains.
     """
     inputs = tf.convert_to_tensor(inputs)
     if not inputs.dtype.is_floating:
@@ -49,15 +58,18 @@ def as_floats(inputs, clip_range):
             "`inputs` of a perturbation must be a batch, of shape (examples, ...). Received: inputs of shape "
             f"{inputs.shape}"
         )
+    slack = _ROUNDING.get(inputs.dtype.name, 2.0**-21)
     inputs = tf.cast(inputs, tf.float32)
     if clip_range is None:
         return inputs
     low, high = clip_range
-    return guarded(
+    slack *= max(abs(low), abs(high))
+    inputs = guarded(
         inputs,
-        tf.reduce_all((inputs >= low) & (inputs <= high)),
+        tf.reduce_all((inputs >= low - slack) & (inputs <= high + slack)),
         f"`inputs` must lie in `clip_range`, [{low}, {high}]: rescale them, or give the range that they have "
         "(`value_range=` of a recipe). Received inputs from, to:",
         tf.reduce_min(inputs),
         tf.reduce_max(inputs),
     )
+    return tf.clip_by_value(inputs, low, high)

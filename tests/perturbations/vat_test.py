@@ -49,7 +49,7 @@ def test_direction_nears_the_largest_eigenvector():
 def test_direction_equals_algorithm_1_with_a_finite_probe(radius, xi, iterations):
     direction = reference.vat_direction(NETWORK, INPUTS, start(), probe=radius * xi, iterations=iterations)
     found = perturb(radius=radius, xi=xi, power_iterations=iterations)
-    np.testing.assert_allclose(found, INPUTS + radius * direction, atol=2e-4 * radius)
+    np.testing.assert_allclose(found, INPUTS + radius * direction, atol=1e-4 * radius)
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (2, 4, 4, 3)])
@@ -99,12 +99,43 @@ def test_result_is_clipped_into_the_range():
     assert found.min() == -1 and found.max() == 1
 
 
-def test_integers_become_floats_and_the_policy_does_not_matter():
-    keras.config.set_dtype_policy("mixed_float16")
-    attack = VAT(radius=1.0)
-    images = tf.constant(NUMBERS.integers(256, size=(6, 5)), tf.uint8)
-    found = attack(images, lambda x: tf.cast(logits(x), tf.float16), seed=tf.constant(SEED))
-    assert found.dtype == tf.float32
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_integers_are_refused(dtype):
+    with pytest.raises(ValueError, match=f"`inputs`.*floating-point.*at='.*Received: inputs of dtype {dtype}"):
+        VAT(radius=1.0)(tf.zeros([6, 5], dtype), logits, seed=tf.constant(SEED))
+
+
+@pytest.mark.parametrize(("dtype", "shortest"), [("float32", 0.0), ("float16", 0.3), ("bfloat16", 1.0)])
+def test_probe_is_longer_where_the_function_computes_in_half_precision(dtype, shortest):
+    """By its answer, its own policy, or that of Keras."""
+    inputs = tf.constant(INPUTS, tf.float32)
+
+    def probes(function, xi):
+        seen = []
+        VAT(radius=2.0, xi=xi)(inputs, lambda x: seen.append(x) or function(x), seed=tf.constant(SEED))
+        return np.linalg.norm(seen[1] - inputs, axis=1)
+
+    def answer(x):
+        return tf.cast(logits(x), dtype)
+
+    for xi in (0.01, 0.5, 1.0):
+        np.testing.assert_allclose(probes(answer, xi), 2.0 * max(xi, shortest), rtol=1e-4)
+    policy = dtype if dtype == "float32" else f"mixed_{dtype}"
+    network = keras.Sequential([keras.Input([5]), keras.layers.Dense(3, dtype="float32")])
+    keras.config.set_dtype_policy(policy)
+    np.testing.assert_allclose(probes(network, 0.01), 2.0 * max(0.01, shortest), rtol=1e-4)
+    network = keras.Sequential([keras.Input([5]), keras.layers.Dense(3, dtype="float32")])
+    keras.config.set_dtype_policy("float32")
+    network.compute = network.call
+    seen = []
+
+    def watched(inputs, **options):
+        seen.append(inputs)
+        return network.compute(inputs, **options)
+
+    network.call = watched
+    VAT(radius=2.0)(inputs, network, seed=tf.constant(SEED))
+    np.testing.assert_allclose(np.linalg.norm(seen[1] - inputs, axis=1), 2.0 * max(0.01, shortest), rtol=1e-4)
 
 
 def test_no_gradient_flows_into_the_perturbation():
@@ -119,7 +150,7 @@ def test_the_seed_decides_and_compilation_does_not():
     eager = attack(x, logits, seed=tf.constant(SEED))
     for jit in (False, True):
         compiled = tf.function(lambda x: attack(x, logits, seed=tf.constant(SEED)), jit_compile=jit)
-        np.testing.assert_allclose(compiled(x), eager, atol=1e-3)
+        np.testing.assert_allclose(compiled(x), eager, atol=3e-3)
     assert np.abs(attack(x, logits, seed=tf.constant([1, 1])) - eager).max() > 1e-3
 
 
