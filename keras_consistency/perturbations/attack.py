@@ -157,6 +157,42 @@ class Loss:
         return _with_slope(self._sign * tf.reduce_sum(values, axis=axes[:-1]), answer, _SLOPE * self._sign * slope)
 
 
+    def curvature(self, inputs, direction):
+        """The Hessian of the divergence from the answer to the inputs, at the inputs, times a direction.
+
+        `J^T F J d`, with the Jacobian `J` of the logits and `F = diag(p) - p p^T`: exact, as the divergence and its
+        gradient are zero there. Of single values, `J^T J d`.
+
+        Args:
+            inputs: the unperturbed inputs, float32 `(examples, ...)`.
+            direction: likewise.
+
+        Returns:
+            float32 of the same shape, times a positive number of each example.
+
+        Raises:
+            ValueError: for a function that returns losses, or has no gradient.
+        """
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            with tf.autodiff.ForwardAccumulator(inputs, direction) as forward:
+                answer = tf.cast(_answer(self._function, inputs), tf.float32)
+        if answer.shape.rank == 1:
+            raise ValueError(
+                "`function` must return logits (examples, ..., classes) for `xi=None`. Received: a function that "
+                f"returns shape {answer.shape}"
+            )
+        slope = forward.jvp(answer)
+        if slope is not None and answer.shape[-1] > 1:
+            share = tf.nn.softmax(answer)
+            slope = share * (slope - tf.reduce_sum(share * slope, axis=-1, keepdims=True))
+        if slope is not None:
+            axes = list(range(1, slope.shape.rank))
+            slope = tf.math.divide_no_nan(slope, tf.reduce_max(tf.abs(slope), axis=axes, keepdims=True))
+            found = tape.gradient(answer, inputs, output_gradients=tf.stop_gradient(_SLOPE * slope))
+        return _checked(None if slope is None else found, answer)
+
+
 def _with_slope(values, answer, slope):
     """The values `(examples,)`, whose derivative in the answer `(examples, ...)` is the slope."""
     nothing = tf.stop_gradient(slope) * (answer - tf.stop_gradient(answer))
@@ -191,7 +227,11 @@ def gradient(loss, inputs):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(inputs)
         values = loss(inputs)
-    found = tape.gradient(values, inputs)
+    return _checked(tape.gradient(values, inputs), values)
+
+
+def _checked(found, values):
+    """The gradient of some values, if there is one and it is finite."""
     if found is None:
         raise ValueError(
             "`function` must be differentiable in its argument: compute all of it in TensorFlow from the inputs that "

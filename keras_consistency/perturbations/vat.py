@@ -31,7 +31,9 @@ class VAT(Attack):
 
     Args:
         radius: L2 norm of the perturbation in the units of the inputs, in [0, inf); 0 is the identity.
-        xi: length of the probe as a fraction of `radius`, in (0, 1]; at least 0.3 in float16 and 1 in bfloat16.
+        xi: length of the probe as a fraction of `radius`, in (0, 1]; at least 0.3 in float16 and 1 in bfloat16. `None`
+            for the limit of short probes: the Hessian of the divergence itself times `d`, without finite differences,
+            for half as much again; for functions that return logits.
         power_iterations: at least 1. Each costs a forward and a backward pass.
         clip_range: `(low, high)` in which inputs and perturbed inputs lie, or `None`.
 
@@ -42,7 +44,8 @@ class VAT(Attack):
 
     def __init__(self, *, radius, xi=0.01, power_iterations=1, clip_range=None):
         super().__init__(radius=radius, norm="l2", target="prediction", targeted=False, clip_range=clip_range)
-        check_range("xi", xi, 0, 1, open_low=True)
+        if xi is not None:
+            check_range("xi", xi, 0, 1, open_low=True)
         check_count("power_iterations", power_iterations)
         self.xi = xi
         self.power_iterations = power_iterations
@@ -52,10 +55,13 @@ class VAT(Attack):
             tf.ensure_shape(random.normal(seed, tf.shape(inputs)[0], tf.shape(inputs)[1:]), inputs.shape)
         )
         axes = list(range(1, inputs.shape.rank))
-        probe = max(self.xi, SHORTEST[loss.precision]) * self.radius
         for _ in range(self.power_iterations):
-            # The entropy of the clean answer is constant: its cross-entropy has the gradient of the divergence.
-            found = gradient(loss, inputs + probe * direction)
+            if self.xi is None:
+                found = loss.curvature(inputs, direction)
+            else:
+                probe = max(self.xi, SHORTEST[loss.precision]) * self.radius
+                # The entropy of the clean answer is constant: its cross-entropy has the gradient of the divergence.
+                found = gradient(loss, inputs + probe * direction)
             known = tf.reduce_any(found != 0.0, axis=axes, keepdims=True)
             direction = tf.where(known, norms.unit_l2(found), direction)
         return self.limited(inputs + self.radius * direction, inputs)

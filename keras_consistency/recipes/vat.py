@@ -34,7 +34,7 @@ def vat(
         student: built `keras.Model` that returns logits and is differentiable in its (numeric) inputs.
         epsilon: L2 norm of the perturbation where the width of `value_range` counts as 1; with `at`, in the units of
             that layer's output.
-        xi: length of the probe as a fraction of the perturbation, in (0, 1].
+        xi: length of the probe as a fraction of the perturbation, in (0, 1]; `None` for the Hessian itself.
         power_iterations: steps of the power method, at least 1.
         scale: factor of the adversarial term after its linear ramp.
         entropy_scale: factor of entropy minimisation; 0 leaves it out.

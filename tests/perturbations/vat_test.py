@@ -38,6 +38,48 @@ def test_direction_is_the_power_iteration_on_the_hessian_of_the_divergence(itera
         assert direction @ first > 0.998
 
 
+@pytest.mark.parametrize(("iterations", "jit_compile"), [(1, None), (2, True), (4, None)])
+def test_direction_without_a_probe_is_the_hessian_s_to_rounding(iterations, jit_compile):
+    attack = VAT(radius=1.0, xi=None, power_iterations=iterations)
+    call = attack if jit_compile is None else tf.function(attack, jit_compile=jit_compile)
+    found = call(tf.constant(INPUTS, tf.float32), logits, seed=tf.constant(SEED)).numpy() - INPUTS
+    for direction, first, x in zip(found, start(), INPUTS, strict=True):
+        for _ in range(iterations):
+            first = reference.kl_hessian(NETWORK, x) @ first
+            first /= np.linalg.norm(first)
+        np.testing.assert_allclose(direction, first, atol=1e-5)
+
+
+def test_hessian_of_values_and_of_an_image_network():
+    def value(x):
+        return tf.reduce_sum(tf.tanh(x) * tf.constant([1.0, 2.0, 0.0, -1.0, 0.5]), axis=1, keepdims=True)
+
+    found = perturb(function=value, radius=1.0, xi=None) - INPUTS
+    slope = (1 - np.tanh(INPUTS) ** 2) * np.array([1.0, 2.0, 0.0, -1.0, 0.5])
+    cosines = (found * slope).sum(1) / np.linalg.norm(slope, axis=1)
+    np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-5)
+    network = keras.Sequential(
+        [
+            keras.Input([8, 8, 1]),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    images = NUMBERS.uniform(size=(4, 8, 8, 1))
+    exact = perturb(images, network, radius=1.0, xi=None) - images
+    probed = perturb(images, network, radius=1e-2, xi=0.3) - images
+    cosines = (exact * probed).sum((1, 2, 3)) * 100
+    assert (cosines > 0.99).all()
+
+
+def test_hessian_of_a_loss_is_refused():
+    with pytest.raises(ValueError, match="`function` must return logits .* for `xi=None`"):
+        perturb(function=lambda x: tf.reduce_sum(x**2, axis=1), radius=1.0, xi=None)
+
+
 def test_direction_nears_the_largest_eigenvector():
     found = perturb(radius=1.0, xi=0.02, power_iterations=20) - INPUTS
     for direction, x in zip(found, INPUTS, strict=True):
