@@ -21,9 +21,62 @@ def track_loss(model, loss, inputs):
     model._loss_tracker.update_state(loss, sample_weight=tf.shape(inputs)[0])
 
 
+def clip_with(optimizer, clip):
+    """Has an optimizer call a function where it would clip: on what it is about to apply, unscaled and accumulated.
+
+    Args:
+        optimizer: a Keras optimizer, not a `LossScaleOptimizer`.
+        clip: function of a list of gradients, the list of their variables, and what Keras does to such a list; returns
+            the list to apply. `None` for what Keras does.
+    """
+    for name in ("_backend_apply_gradients", "_clip_gradients"):
+        if name in vars(optimizer):
+            delattr(optimizer, name)
+    if clip is None:
+        return
+    keras_apply, keras_clip, known = optimizer._backend_apply_gradients, optimizer._clip_gradients, []
+
+    def apply_gradients(gradients, variables):
+        known[:] = variables
+        keras_apply(gradients, variables)
+
+    optimizer._backend_apply_gradients = apply_gradients
+    optimizer._clip_gradients = lambda gradients: clip(gradients, list(known), keras_clip)
+
+
+def rate_source(optimizer):
+    """What an optimizer has its learning rate from: a `keras.Variable`, a schedule, or a function of no argument.
+
+    Args:
+        optimizer: a Keras optimizer, not a `LossScaleOptimizer`.
+    """
+    return optimizer._learning_rate
+
+
 def layers_of(model):
     """Every layer inside a model, however deep, each once."""
     return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
+
+
+def classes_of(model):
+    """The classes of a model and of the layers inside it, by name, without Keras's own.
+
+    Those need no registering, and with it would replace operations of the same name: `Add` is a layer and a `+`.
+    """
+    classes = [type(layer) for layer in model._flatten_layers()]
+    return {cls.__name__: cls for cls in classes if not cls.__module__.startswith("keras.")}
+
+
+def mask_of(tensor):
+    """The mask that Keras keeps of a tensor, booleans of its first axes, or `None`."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def masked_like(tensor, other):
+    """The tensor, of which Keras keeps the mask of another from now on."""
+    if mask_of(other) is not None:
+        tensor._keras_mask = mask_of(other)
+    return tensor
 
 
 def copy_model(model):
@@ -37,9 +90,8 @@ def copy_model(model):
     Raises:
         ValueError: where the model cannot be rebuilt from its configuration.
     """
-    classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
     try:
-        with keras.saving.custom_object_scope(classes), warnings.catch_warnings():
+        with keras.saving.custom_object_scope(classes_of(model)), warnings.catch_warnings():
             # Keras's own saving converts its variables in a way that NumPy 2 warns of.
             warnings.filterwarnings("ignore", message="__array__", category=DeprecationWarning)
             with tempfile.TemporaryDirectory() as directory:
