@@ -43,16 +43,27 @@ def find(network, name):
 
 
 def read(network, name, inputs):
-    """What a layer of the network makes of the inputs in inference mode, float32, without gradient."""
+    """What a layer of the network makes of the inputs in inference mode, and which of it is real.
+
+    Returns:
+        float32 `(examples, ...)`, without gradient; and the mask that Keras keeps of it, booleans of its first axes
+        such as `(examples, steps)`, or `None` where there is none.
+
+    Raises:
+        ValueError: where the layer is not called once, or returns anything but one tensor of floating-point numbers.
+    """
     found = []
     with _replaced({find(network, name): lambda output: found.append(output) or output}):
         network(inputs, training=False)
-    if len(found) != 1 or not tf.is_tensor(found[0]) or not found[0].dtype.is_floating:
+    output = found[0] if len(found) == 1 else None
+    if not tf.is_tensor(output) or not output.dtype.is_floating or not _is_here(output):
+        kinds = {f"a tensor of {each.dtype.name}" if tf.is_tensor(each) else f"{type(each)}" for each in found}
         raise ValueError(
-            f"`at` must name a layer that the student calls once, and that returns one tensor of floating-point "
-            f"numbers. Received: at={name!r}, which returned {found}"
+            "`at` must name a layer that the student calls once in a forward, outside of any loop or `tf.function` of "
+            "its own, and that returns one tensor of floating-point numbers. Received: "
+            f"at={name!r}, a layer that it called {len(found)} times and that returned {sorted(kinds)}"
         )
-    return tf.stop_gradient(tf.cast(found[0], tf.float32))
+    return tf.stop_gradient(tf.cast(output, tf.float32)), _compat.mask_of(output)
 
 
 def call(network, inputs, *, training):
@@ -80,13 +91,20 @@ def alike(streams):
 
 
 class _Adder:
-    """Adds an offset to the output of a layer, in the output's precision."""
+    """Adds an offset to the output of a layer, in the output's precision; the output keeps its mask."""
 
     def __init__(self, offset):
         self.offset = offset
 
     def __call__(self, output):
-        return output + tf.cast(self.offset, output.dtype)
+        return _compat.masked_like(output + tf.cast(self.offset, output.dtype), output)
+
+
+def _is_here(tensor):
+    """Whether a tensor belongs to the graph that is being built, or is a value where none is."""
+    if tf.executing_eagerly():
+        return not tf.is_symbolic_tensor(tensor)
+    return not tf.is_symbolic_tensor(tensor) or tensor.graph is tf.compat.v1.get_default_graph()
 
 
 def _zeros(rows, example):
@@ -120,6 +138,7 @@ def _acquire(layer):
                 hook = getattr(_ACTIVE, "hooks", {}).get(id(layer))
                 return output if hook is None else hook(output)
 
+            hooked.own = vars(layer).get("call")
             layer.call = hooked
 
 
@@ -128,4 +147,7 @@ def _release(layer):
         _USERS[id(layer)] -= 1
         if not _USERS[id(layer)]:
             del _USERS[id(layer)]
+            own = layer.call.own
             del layer.call
+            if own is not None:
+                layer.call = own

@@ -19,7 +19,9 @@ class View(Part):
         perturbation: a part of `kc.perturbations`, applied to the view with a function that gives the student's logits
             in inference mode, and with the labels where it reads them; `None` for none. Bytes become float32 first.
         at: name of a layer inside the student, such as its embedding, whose output the perturbation moves in place of
-            the inputs; for texts and whatever else is numbered.
+            the inputs; for texts and whatever else is numbered. Steps that this output's mask leaves out, as behind the
+            end of a text where the embedding has `mask_zero=True`, stay where they are. The layer must be called once
+            in a forward, and return one tensor of floating-point numbers.
         geometry: a part of `kc.geometries` that moves the image, for dense prediction; `None` for none. Applied last.
             The term undoes it in the teacher's answer and applies it to the target of the student.
 
@@ -35,7 +37,8 @@ class View(Part):
                 f"Received: layer={layer!r}"
             )
         check_count("draw", draw, minimum=0)
-        if perturbation is not None and not hasattr(perturbation, "reads_labels"):
+        known = isinstance(perturbation, Part) and hasattr(perturbation, "reads_labels")
+        if perturbation is not None and not known:
             raise TypeError(
                 f"`perturbation` must be a part of `kc.perturbations` or None. Received: perturbation={perturbation!r}"
             )

@@ -310,6 +310,37 @@ def test_perturbations_change_the_prediction_of_several_outputs():
         compiled(student("other", "logits")[0], term)
 
 
+def test_view_that_is_perturbed_inside_is_made_once_for_terms_and_labels():
+    made = []
+
+    class Spy(kc.perturbations.GaussianNoise):
+        def __call__(self, inputs, function=None, *, seed=None):
+            made.append(inputs)
+            return super().__call__(inputs, function, seed=seed)
+
+    calls, hidden = Calls(), keras.layers.Identity(name="hidden")
+    kernel = keras.initializers.Constant(KERNEL)
+    last = keras.layers.Dense(3, use_bias=False, kernel_initializer=kernel)
+    network = keras.Sequential([keras.Input([4]), hidden, calls, last])
+    calls.seen.clear()
+    view = kc.View(perturbation=Spy(stddev=0.5), at="hidden")
+    between = kc.divergences.Between(kc.divergences.SquaredDistance())
+    terms = [
+        kc.Consistency(student_view=view, target=kc.targets.Prediction(), divergence=kc.divergences.SquaredDistance()),
+        kc.Consistency(student_view=[None, view], divergence=between, name="between"),
+    ]
+    logs = step(compiled(network, terms, labeled_view=[view, None]))
+    np.testing.assert_array_equal([len(each) for each in made], [4, 6])
+    assert [len(each) for each in calls.seen] == [4, 6, 20], "each view once, in one forward, after what is to be moved"
+    moved, plain, u, moved_u = np.split(calls.seen[-1].numpy(), [4, 8, 14])
+    np.testing.assert_allclose(plain, X, rtol=1e-6)
+    assert 0.2 < np.std(moved - X) < 1.0
+    assert logs["supervised_loss"] == pytest.approx(np.mean([cross_entropy_of(moved), cross_entropy_of(X)]), rel=1e-5)
+    expected = np.mean(((u - moved_u) @ KERNEL) ** 2)
+    assert logs["consistency_loss"] == pytest.approx(expected, rel=1e-4)
+    assert logs["between_loss"] == pytest.approx(expected, rel=1e-4)
+
+
 # Mixers.
 
 

@@ -18,6 +18,7 @@ def test_views_of_one_layer_and_draw_are_one():
         lambda layer: View(layer, draw=1),
         lambda layer: View(keras.layers.GaussianNoise(0.1, name="other")),
         lambda layer: View(layer, perturbation=kc.perturbations.VAT(radius=1.0)),
+        lambda layer: View(layer, perturbation=kc.perturbations.VAT(radius=1.0), at="embedding"),
         lambda layer: View("key"),
         lambda layer: View(),
     ],
@@ -53,12 +54,40 @@ def test_draw_that_is_no_count_is_refused(draw):
         View(None, draw=draw)
 
 
-def test_perturbation_that_cannot_be_called_is_refused():
-    with pytest.raises(TypeError, match="`perturbation` must be .*Received: perturbation='fgsm'"):
-        View(None, perturbation="fgsm")
+@pytest.mark.parametrize("perturbation", ["fgsm", kc.perturbations.VAT, kc.targets.Soft(), lambda x: x])
+def test_perturbation_that_is_none_is_refused(perturbation):
+    with pytest.raises(TypeError, match="`perturbation` must be .*`kc.perturbations` .*Received: perturbation="):
+        View(None, perturbation=perturbation)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"at": "embedding"},
+        {"at": 1, "perturbation": kc.perturbations.VAT(radius=1.0)},
+        {"at": "", "perturbation": None},
+        {
+            "at": "embedding",
+            "perturbation": kc.perturbations.VAT(radius=1.0),
+            "geometry": kc.geometries.RandomAffine(),
+        },
+    ],
+)
+def test_layer_to_perturb_needs_a_perturbation_and_no_geometry(arguments):
+    with pytest.raises(ValueError, match="`at` must be the name of a layer of the student .*Received: at="):
+        View(None, **arguments)
+
+
+def test_views_perturbed_at_different_layers_differ():
+    attack = kc.perturbations.VAT(radius=1.0)
+    keys = [View(perturbation=attack, at=at).key for at in (None, "embedding", "other", "embedding")]
+    assert len({*keys}) == 3 and keys[1] == keys[3]
 
 
 def test_view_survives_serialization():
     view = View(keras.layers.GaussianNoise(0.1, name="noise"), draw=3, perturbation=kc.perturbations.VAT(radius=2.0))
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(view))
     assert again.key == view.key and again.layer.stddev == 0.1
+    view = View("key", perturbation=kc.perturbations.VAT(radius=2.0), at="embedding")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(view))
+    assert again.key == view.key and again.at == "embedding"

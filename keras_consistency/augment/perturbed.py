@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_consistency.augment.random_layer import RandomLayer
+from keras_consistency.parts import Part
 
 
 @keras.saving.register_keras_serializable(package="keras_consistency")
@@ -41,7 +42,7 @@ class Perturbed(RandomLayer):
 
     def __init__(self, perturbation, network=None, *, seed=None, **kwargs):
         super().__init__(seed=seed, **kwargs)
-        if not hasattr(perturbation, "reads_labels"):
+        if not isinstance(perturbation, Part) or not hasattr(perturbation, "reads_labels"):
             raise TypeError(
                 f"`perturbation` must be a part of `kc.perturbations`. Received: perturbation={perturbation!r}"
             )

@@ -156,7 +156,6 @@ class Loss:
         slope = tf.math.divide_no_nan(slope, tf.reduce_max(tf.abs(slope), axis=axes, keepdims=True))
         return _with_slope(self._sign * tf.reduce_sum(values, axis=axes[:-1]), answer, _SLOPE * self._sign * slope)
 
-
     def curvature(self, inputs, direction):
         """The Hessian of the divergence from the answer to the inputs, at the inputs, times a direction.
 
@@ -224,6 +223,7 @@ def gradient(loss, inputs):
     Raises:
         ValueError: where there is none, or the loss or the gradient is not finite.
     """
+    inputs = tf.identity(inputs)  # else a function that refers to the very inputs would be moved twice
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(inputs)
         values = loss(inputs)
