@@ -6,16 +6,26 @@ import tensorflow as tf
 from keras_consistency.ops import replicas
 from keras_consistency.parts import check_count
 
-COMMON = ("gradient_norm", "update_ratio", "learning_rate", "top_class_share", "teacher_distance", "finite", "skipped")
+COMMON = (
+    "gradient_norm",
+    "statistics_change",
+    "update_ratio",
+    "learning_rate",
+    "top_class_share",
+    "teacher_distance",
+    "inputs_finite",
+    "finite",
+    "skipped",
+)
 
 
 class Watch:
     """Records the signals of each training step on the device, and keeps bad batches out of a model.
 
-    A batch is bad where the loss or the gradient is not finite, or the gradient is longer than `limit`. Its gradient
-    counts as zero (so that the optimizer goes on by its momentum alone), and what the step has changed besides the
-    trained weights is put back: batch statistics, memories and thresholds of parts, metrics. The teacher does not see
-    it.
+    A batch is bad where the loss or the gradient is not finite, or the norm of the gradient or the relative change of
+    the student's batch statistics is above its limit. Its gradient counts as zero (so that the optimizer goes on by its
+    momentum alone), and what the step has changed besides the trained weights is put back: batch statistics, memories
+    and thresholds of parts, metrics. The teacher does not see it.
 
     Args:
         model: a `kc.ConsistencyModel`; the watch's variables are made in its strategy's scope.
@@ -24,7 +34,8 @@ class Watch:
 
     Attributes:
         signals: names of the columns of the record.
-        limit: float32 scalar variable: the greatest norm of a gradient that is applied, infinity at first.
+        limits: float32 scalar variables by signal, `"gradient_norm"` and `"statistics_change"`: what a step may have at
+            the most, infinity at first; empty where no batch is skipped.
         count: int64 scalar variable: the number of steps recorded.
     """
 
@@ -37,7 +48,10 @@ class Watch:
             zeros = tf.zeros([length, len(self.signals)])
             self.records = keras.Variable(zeros, trainable=False, name="watch_records")
             self.count = keras.Variable(0, dtype="int64", trainable=False, name="watch_count")
-            self.limit = keras.Variable(float("inf"), trainable=False, name="watch_limit")
+            self.limits = {
+                name: keras.Variable(float("inf"), trainable=False, name=f"watch_{name}_limit")
+                for name in (("gradient_norm", "statistics_change") if skip else ())
+            }
         self.length = length
 
     def begin(self, model):
@@ -63,6 +77,7 @@ class _Step:
         self.trained = [_plain(variable) for variable in model.student.trainable_variables]
         self.weights = [tf.identity(variable) for variable in self.trained]
         self.kept = [(variable, tf.identity(variable)) for variable in _untrained(model)] if watch.skip else []
+        self.statistics = {id(_plain(variable)) for variable in model.student.non_trainable_variables}
         self.healthy = tf.constant(True)
 
     def screen(self, loss, gradients, finite):
@@ -73,6 +88,7 @@ class _Step:
             gradients: list of tensors or `None`, with the loss scale.
             finite: whether the inputs were, a bool scalar.
         """
+        self.inputs_finite = finite
         optimizer = self.model.optimizer
         scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         scale = optimizer.dynamic_scale.value if scaled else 1.0
@@ -81,16 +97,27 @@ class _Step:
         self.norm = tf.linalg.global_norm(total)
         self.loss = replicas.all_sum(loss)
         self.finite = finite & tf.math.is_finite(self.loss)
-        short = self.norm <= self.watch.limit.value
-        # Overflow of float16 is for the optimizer to see, which lowers the loss scale and skips the step itself.
-        short |= scaled & ~tf.math.is_finite(self.norm)
         if not scaled:
             self.finite &= tf.math.is_finite(self.norm)
-        self.healthy = self.finite & short
+        self.change = self._statistics_change()
+        self.healthy = self.finite
         if not self.watch.skip:
             return gradients
+        # Overflow of float16 is for the optimizer to see, which lowers the loss scale and skips the step itself.
+        overflow = scaled & ~tf.math.is_finite(self.norm)
+        self.healthy &= overflow | (self.norm <= self.watch.limits["gradient_norm"].value)
+        self.healthy &= self.change <= self.watch.limits["statistics_change"].value
         screened = iter([tf.where(self.healthy, gradient, tf.zeros_like(gradient)) for gradient in present])
         return [None if gradient is None else next(screened) for gradient in gradients]
+
+    def _statistics_change(self):
+        """How far the step has moved batch statistics, relative to their norm."""
+        pairs = [pair for pair in self.kept if id(pair[0]) in self.statistics and pair[0].dtype.is_floating]
+        if not pairs:
+            return tf.constant(0.0)
+        moved = tf.linalg.global_norm([tf.convert_to_tensor(variable) - before for variable, before in pairs])
+        length = tf.linalg.global_norm([before for _, before in pairs])
+        return replicas.all_mean(tf.cast(tf.math.divide_no_nan(moved, length), tf.float32))
 
     def put_back(self):
         """Undoes what a bad batch has changed so far besides the weights."""
@@ -111,8 +138,10 @@ class _Step:
         known = values | {
             "loss": tf.where(self.finite, self.loss, missing),
             "gradient_norm": self.norm,
+            "statistics_change": self.change,
             "update_ratio": tf.math.divide_no_nan(moved, length),
             "learning_rate": tf.convert_to_tensor(self.model.optimizer.learning_rate),
+            "inputs_finite": self.inputs_finite,
             "finite": self.finite,
             "skipped": ~self.healthy if self.watch.skip else False,
             **self._distance(length),
@@ -137,15 +166,30 @@ class _Step:
 def watch(model, *, length, skip):
     """The watch of a model, made where it has none; what was traced before is traced again.
 
+    Where several callbacks watch a training, each calls this before it begins and reads `model.watch` once it has.
+
     Args:
         model: a `kc.ConsistencyModel`.
-        length, skip: as in `Watch`; a longer record and skipping win over what there is.
+        length, skip: as in `Watch`; what there is gets a longer record and starts to skip where these ask for it.
     """
     known = model.watch
-    if known is None or known.length < length or (skip and not known.skip):
+    if known is not None:
+        length, skip = max(length, known.length), skip or known.skip
+    if known is None or (length, skip) != (known.length, known.skip):
         model.watch = Watch(model, length=length, skip=skip)
         model.train_function = None
     return model.watch
+
+
+def release(model):
+    """Has the steps of a model go on unwatched; what was traced before is traced again.
+
+    Args:
+        model: a `kc.ConsistencyModel`.
+    """
+    if model.watch is not None:
+        model.watch = None
+        model.train_function = None
 
 
 def _top_class(prediction):

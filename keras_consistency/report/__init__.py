@@ -1,0 +1,1 @@
+"""The page of `kc.callbacks.TrainingReport`: what it keeps of a training, draws and writes."""
