@@ -94,8 +94,13 @@ class LossSpike:
             if still and level - initial >= self._leave * max(abs(initial), 2.0 * loss.first_spread):
                 return self._finding(signals, level, before, exceeding)
         if loss.count >= 50 and fall >= 0.2 * abs(initial):
+            # The lowest of many noisy medians is low by chance, which matters where the loss fell little.
+            noises = 0.75 if fall >= 0.5 * abs(initial) else 2.0
             middle, share = loss.middle.median, min(self._drift * (2.0 if rose else 1.0), 0.9)
-            if middle - loss.lowest >= max(share * fall, 2.0 * loss.middle.spread) and level >= middle - share * fall:
+            if (
+                middle - loss.lowest >= max(share * fall, noises * loss.middle.spread)
+                and level >= middle - share * fall
+            ):
                 return Finding(
                     signals.loss_name,
                     middle,

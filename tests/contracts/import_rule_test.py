@@ -11,7 +11,7 @@ from tools import build_files
 LAYERS = (
     {"ops"},
     {"embeddings", "labels", "parts"},
-    {"clipping", "rebuilding", "report", "schedules", "snapshots", "stability", "watch"},
+    {"clipping", "limits", "rebuilding", "schedules", "snapshots", "stability", "watch"},
     {
         "alignments",
         "augment",
@@ -35,6 +35,7 @@ LAYERS = (
     {"checks", "data", "serving"},
     {"heads", "model"},
     {"evaluation", "export", "recipes", "search"},
+    {"report"},
     {"callbacks"},
 )
 # Every unit may import these, and they import nothing of the package.
