@@ -13,6 +13,7 @@ def trades(
     step_size=0.007,
     steps=10,
     norm="linf",
+    random_start=0.03,
     scale=6.0,
     ema=0.999,
     at=None,
@@ -35,6 +36,8 @@ def trades(
         step_size: length of a step, likewise; `None` for `2.5 * radius / steps`.
         steps: of projected gradient descent, at least 1. Each costs a forward and a backward pass.
         norm: `"linf"` or `"l2"`, of the radius and the steps.
+        random_start: share of the radius from which the start is drawn, in (0, 1]. 1 makes it harder for the student to
+            hide its gradient from the attack.
         scale: factor of the divergence, in [0, inf); the paper's `beta`.
         ema: decay of the average of the student that is evaluated; `None` evaluates the student.
         at: name of the student's layer whose output is perturbed in place of the inputs: the embedding of a text. The
@@ -64,7 +67,7 @@ def trades(
         step_size=step_size,
         steps=steps,
         norm=norm,
-        random_start=0.03,
+        random_start=random_start,
         target="prediction",
     )
     term = Consistency(

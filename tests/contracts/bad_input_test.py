@@ -543,7 +543,7 @@ RANGES = {
         "scale": NOT_NEGATIVE,
         "ema": DECAY,
     },
-    "trades": {**ATTACK, "scale": NOT_NEGATIVE, "ema": DECAY},
+    "trades": {**ATTACK, "random_start": (0, -0.1, 1.1, "yes", None), "scale": NOT_NEGATIVE, "ema": DECAY},
     "adamatch": {"threshold": SHARE, "momentum": MOMENTUM, "scale": NUMBER, "ramp_up_steps": RAMP, "ema": DECAY},
     "augmix": {"scale": (*POSITIVE[1:], None), "ema": DECAY},
     "dash": {
