@@ -5,8 +5,8 @@
 FixMatch with views that are the identity, so that the step is as short as it gets. A row is a set of callbacks; beside
 it, the same model without any trains in turns, in one process. Whole epochs are timed but for their first step: what
 callbacks do at the end of an epoch counts, the last page of a report, at the end of training, does not. Printed are
-medians and the median of the paired ratios, since machines drift; "itself" is the model beside itself, which shows how
-far to trust them.
+medians of the CPU time of all cores, which other work on the machine hardly changes, and of the paired ratios;
+"itself" is the model beside itself, which shows how far to trust them.
 """
 
 import concurrent.futures
@@ -55,11 +55,11 @@ class Turns(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         if batch == 1:  # The first step of all is traced.
-            self._began = time.perf_counter()
+            self._began = time.process_time()
         self._last = batch
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append((time.perf_counter() - self._began) / self._last)
+        self.seconds.append((time.process_time() - self._began) / self._last)
         self.other.release()
 
 

@@ -22,10 +22,11 @@ COMMON = (
 class Watch:
     """Records the signals of each training step on the device, and keeps bad batches out of a model.
 
-    A batch is bad where the loss or the gradient is not finite, or the norm of the gradient or the relative change of
-    the student's batch statistics is above its limit. Its gradient counts as zero (so that the optimizer goes on by its
-    momentum alone), and what the step has changed besides the trained weights is put back: batch statistics, memories
-    and thresholds of parts, metrics. The teacher does not see it.
+    A batch is bad where the loss or the gradient is not finite, where it leaves NaN in what parts remember, or where
+    the norm of the gradient or the relative change of the student's batch statistics is above its limit. Its gradient
+    counts as zero (so that the optimizer goes on by its momentum alone), and what the step has changed besides the
+    trained weights is put back: batch statistics, memories and thresholds of parts, metrics. The teacher does not see
+    it; where nothing is skipped, it still does not follow a step that is not finite.
 
     Args:
         model: a `kc.ConsistencyModel`; the watch's variables are made in its strategy's scope.
@@ -42,6 +43,10 @@ class Watch:
     def __init__(self, model, *, length=64, skip=False):
         check_count("length", length)
         self.skip = skip
+        optimizer = model.optimizer
+        if optimizer is not None and not optimizer.built:  # Keras does not build it where steps run eagerly.
+            with model.distribute_strategy.scope():
+                optimizer.build(model.trainable_variables)
         terms = [name for term in model.terms for name in term.metric_names]
         self.signals = ["loss", "supervised_loss", *terms, *COMMON]
         with model.distribute_strategy.scope():
@@ -78,6 +83,11 @@ class _Step:
         self.weights = [tf.identity(variable) for variable in self.trained]
         self.kept = [(variable, tf.identity(variable)) for variable in _untrained(model)] if watch.skip else []
         self.statistics = {id(_plain(variable)) for variable in model.student.non_trainable_variables}
+        self.memories = {id(_plain(variable)) for variable in model.part_state}
+        early = self.statistics | self.memories
+        # What the teacher and the metrics change comes after the others were put back.
+        self.late = [pair for pair in self.kept if id(pair[0]) not in early]
+        self.early = [pair for pair in self.kept if id(pair[0]) in early]
         self.healthy = tf.constant(True)
 
     def screen(self, loss, gradients, finite):
@@ -103,12 +113,25 @@ class _Step:
         self.healthy = self.finite
         if not self.watch.skip:
             return gradients
+        # Targets that are not finite may weigh nothing in the loss, and yet reach what parts remember.
+        self.finite &= ~self._lost()
+        self.healthy = self.finite
         # Overflow of float16 is for the optimizer to see, which lowers the loss scale and skips the step itself.
         overflow = scaled & ~tf.math.is_finite(self.norm)
         self.healthy &= overflow | (self.norm <= self.watch.limits["gradient_norm"].value)
         self.healthy &= self.change <= self.watch.limits["statistics_change"].value
         screened = iter([tf.where(self.healthy, gradient, tf.zeros_like(gradient)) for gradient in present])
         return [None if gradient is None else next(screened) for gradient in gradients]
+
+    def _lost(self):
+        """Whether the step has put NaN into the memories of parts."""
+        pairs = [pair for pair in self.kept if id(pair[0]) in self.memories and pair[0].dtype.is_floating]
+        if not pairs:
+            return tf.constant(False)
+        now, before = (
+            tf.add_n([tf.cast(tf.reduce_sum(each), tf.float32) for each in side]) for side in zip(*pairs, strict=True)
+        )
+        return tf.math.is_nan(now) & ~tf.math.is_nan(before)
 
     def _statistics_change(self):
         """How far the step has moved batch statistics, relative to their norm."""
@@ -120,8 +143,11 @@ class _Step:
         return replicas.all_mean(tf.cast(tf.math.divide_no_nan(moved, length), tf.float32))
 
     def put_back(self):
-        """Undoes what a bad batch has changed so far besides the weights."""
-        for variable, before in self.kept:
+        """Undoes what a bad batch has changed of batch statistics and memories, before the teacher reads them."""
+        self._restore(self.early)
+
+    def _restore(self, pairs):
+        for variable, before in pairs:
             variable.assign(tf.where(self.healthy, variable, before))
 
     def end(self, values, prediction):
@@ -153,7 +179,7 @@ class _Step:
         chosen = tf.range(self.watch.length, dtype=tf.int64)[:, tf.newaxis] == place
         self.watch.records.assign(tf.where(chosen, row, self.watch.records.value))
         self.watch.count.assign(self.watch.count.value + 1)
-        self.put_back()
+        self._restore(self.late)
 
     def _distance(self, length):
         pairs = _followed(self.model)

@@ -1,8 +1,10 @@
 """What can be done about a training that goes wrong."""
 
 import dataclasses
+import math
 
 import keras
+import tensorflow as tf
 
 from keras_consistency import _compat, clipping
 from keras_consistency.snapshots import Snapshot
@@ -76,6 +78,7 @@ class Reactions:
         self._points = []
         self._next = 0
         self._last = None
+        self._rolled_back_at = -math.inf
 
     def check(self, actions):
         """Raises a `ValueError` where one of the actions cannot be taken."""
@@ -121,8 +124,9 @@ class Reactions:
             self._rate_callback.factor *= self.factor
             return f"learning rate times {self.factor:g}, its factor now {self._rate_callback.factor:.3g}"
         optimizer = self.model.optimizer
-        optimizer.learning_rate = self.factor * float(optimizer.learning_rate)
-        return f"learning rate times {self.factor:g}, now {float(optimizer.learning_rate):.3g}"
+        rate = self.factor * float(tf.convert_to_tensor(optimizer.learning_rate))
+        optimizer.learning_rate = rate
+        return f"learning rate times {self.factor:g}, now {rate:.3g}"
 
     def tighten_clip(self, step):
         """Multiplies the bound of the clipping by the factor."""
@@ -141,15 +145,15 @@ class Reactions:
         if not self._points:
             return f"{self.stop(step)}: it had no good point to go back to"
         self.rollbacks += 1
-        if len(self._points) > 1 and self._points[-1] is self._last:
-            self._points.pop()  # It led to trouble again: the trouble began before it.
+        if len(self._points) > 1 and step <= self._rolled_back_at + self._onset:
+            self._points.pop()  # It led to trouble again at once: the trouble began before it.
         # The newest point may hold already what led to the event.
         before = [point for point in self._points if point.step + self._onset <= step]
         point = (before or self._points[:1])[-1]
         point.snapshot.restore()
         self._limits.usual = point.usual
         self._points = [each for each in self._points if each.step <= point.step]
-        self._last, self._next = point, step + self._snapshot_every
+        self._last, self._next, self._rolled_back_at = point, step + self._snapshot_every, step
         return f"rolled back to step {point.step}; {self.lower_rate(step)}"
 
     @property

@@ -2,19 +2,20 @@
 
 import os
 import pathlib
+import sys
 import time
 import warnings
 
 import keras
 import numpy as np
 
+from keras_consistency import watch
 from keras_consistency.callbacks.stability_monitor import StabilityMonitor
 from keras_consistency.model import ConsistencyModel
 from keras_consistency.parts import check_range
 from keras_consistency.report import judge, page, run
 from keras_consistency.report.history import History
 from keras_consistency.report.tallies import Classes
-from keras_consistency.watch import watch
 
 _LENGTH = 20  # steps that the record holds
 _SHARE = 0.02  # of the time, at most, for writing
@@ -106,7 +107,7 @@ class TrainingReport(keras.callbacks.Callback):
         """Makes the record that the model's steps write, where the model keeps one and no other callback has."""
         super().set_model(model)
         if isinstance(model, ConsistencyModel) and model.watch is None:
-            watch(model, length=_LENGTH + int(model.steps_per_execution or 1), skip=False)
+            watch.watch(model, length=_LENGTH + int(model.steps_per_execution or 1), skip=False)
 
     def on_train_begin(self, logs=None):
         """Begins a history, or goes on with that of the same model."""
@@ -115,6 +116,7 @@ class TrainingReport(keras.callbacks.Callback):
             self._history = History()
             self._step = 0
             self._failures = {}
+            self._answers = {}
             self._started = time.strftime("%Y-%m-%d %H:%M:%S")
             self._seconds = 0.0
         self._began = self._written = time.monotonic()
@@ -133,9 +135,10 @@ class TrainingReport(keras.callbacks.Callback):
         """Counts batches anew."""
         self._batches = self._read_batches = 0
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Reads the record where it is time to, and rewrites the page if it is old enough."""
-        self._batches = batch + 1
+    def on_train_batch_begin(self, batch, logs=None):
+        """Reads what the steps before have done, where it is time to, and rewrites the page if it is old enough."""
+        # Not at the end of a batch: for a callback that listens then, Keras waits for the logs of every step.
+        self._batches = batch
         if self._watch is None or self._batches - self._read_batches >= self._every:
             self._read()
             if self.every_seconds and self._old():
@@ -143,8 +146,9 @@ class TrainingReport(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Takes the epoch's logs, and rewrites the page if it is old enough."""
+        last = self._batches + int(getattr(self.model, "steps_per_execution", 1) or 1)
         # An execution of several steps ends with the data.
-        self._batches = min(self._batches, self.params.get("steps") or self._batches)
+        self._batches = min(last, self.params.get("steps") or last)
         self._read()
         logs = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
         self._history.add_epoch(self._step, logs)
@@ -156,9 +160,8 @@ class TrainingReport(keras.callbacks.Callback):
         self._read()
         self._write("finished")
         self._seconds += time.monotonic() - self._began
-        if self._watch is not None and self.model.watch is self._watch:
-            self.model.watch = None
-            self.model.train_function = None
+        if self._watch is not None:
+            watch.release(self.model)
 
     def _old(self):
         least = max(self.every_seconds, self._took / _SHARE) if self.every_seconds else 0.0
@@ -195,7 +198,11 @@ class TrainingReport(keras.callbacks.Callback):
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         failure = f"{type(error).__name__}: {reason}"
         if what not in self._failures:
-            warnings.warn(f"The report {self.path} goes without {what}: {failure}", stacklevel=2)
+            text = f"The report {self.path} goes without {what}: {failure}"
+            try:
+                warnings.warn(text, stacklevel=2)
+            except UserWarning:  # Where warnings are errors, this one is not.
+                print(text, file=sys.stderr)
         self._failures[what] = failure
         return failure
 
@@ -243,8 +250,11 @@ class TrainingReport(keras.callbacks.Callback):
         for name, data in self._data.items():
             for role, network in networks.items() if name == "validation_data" else [("model", self.model)]:
                 try:
+                    if (name, role) not in self._answers:
+                        eagerly = bool(self.model.run_eagerly)
+                        self._answers[name, role] = judge.answering(network, data, eagerly=eagerly)
                     judged[name, role] = judge.judge(
-                        network,
+                        self._answers[name, role],
                         data,
                         name=name,
                         prediction=self.prediction or getattr(self.model, "prediction", None),

@@ -24,7 +24,7 @@ _STYLE = {
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def _drawn(draw, *, width=6.4, height=2.9):
+def _drawn(draw, *, width=6.4, height=2.7):
     """The SVG, a string, of what `draw(axes)` draws."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -63,10 +63,10 @@ def lines(curves, *, label, events=(), logarithmic=False, limits=None):
 
     def draw(axes):
         lowest = []
-        for (name, series), colour in zip(curves.items(), itertools.cycle(_COLOURS), strict=False):
+        for series, colour in zip(curves.values(), colours(curves).values(), strict=True):
             steps, means, least, most = series.curve()
             marker = "o" if len(steps) < 40 else None
-            axes.plot(steps, means, color=colour, label=_plain(name, 44), linewidth=1.4, marker=marker, markersize=2.5)
+            axes.plot(steps, means, color=colour, linewidth=1.4, marker=marker, markersize=2.5)
             if least != most:
                 axes.fill_between(steps, least, most, color=colour, alpha=0.13, linewidth=0)
             lowest += least
@@ -79,10 +79,14 @@ def lines(curves, *, label, events=(), logarithmic=False, limits=None):
             axes.set_ylim(*limits)
         axes.margins(x=0.01)
         _mark(axes, events)
-        axes.set(xlabel="step", ylabel=_plain(label, 44))
-        axes.figure.legend(loc="outside lower left", ncols=min(len(curves), 3), fontsize=8, frameon=False)
+        axes.set(xlabel="step", ylabel=label)
 
-    return _drawn(draw, height=2.7 + 0.16 * ((len(curves) + 2) // 3))
+    return _drawn(draw)
+
+
+def colours(names):
+    """The colours that `lines` gives to curves, by their names."""
+    return dict(zip(names, itertools.cycle(_COLOURS), strict=False))
 
 
 def _mark(axes, events):
@@ -90,7 +94,8 @@ def _mark(axes, events):
     if not events:
         return
     upwards = axes.get_xaxis_transform()
-    axes.vlines([step for step, _ in events], 0, 1, transform=upwards, color=_EVENT, linewidth=0.8, linestyle=":")
+    style = {"color": _EVENT, "linewidth": 0.8, "linestyle": ":", "alpha": min(1.0, 30 / len(events))}
+    axes.vlines([step for step, _ in events], 0, 1, transform=upwards, **style)
     low, high = axes.get_xlim()
     last = -np.inf
     for step, number in sorted(events):
@@ -157,8 +162,7 @@ def scatter(labels, answers):
 
 
 def _plain(text, most):
-    """At most so many letters, which Matplotlib does not take for mathematics, nor leaves out of a legend."""
+    """At most so many letters, which Matplotlib does not take for mathematics."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(text))
     text = text if len(text) <= most else text[: most - 1] + "…"
-    text = text.replace("$", r"\$")
-    return text if not text.startswith("_") else " " + text
+    return text.replace("$", r"\$")

@@ -51,13 +51,16 @@ class History:
         Args:
             teacher: whether validation is another network's than training: the teacher's, where the student learns.
         """
-        marks = [(step, number) for number, (step, _) in enumerate(self._events, start=1)][-_MOST_EVENTS:]
+        marks = [(step, number) for number, (step, _) in self._shown_events()]
         figures = [
-            page.figure(title, charts.lines(curves, label=label, events=marks, **options))
+            page.figure(
+                title, charts.lines(curves, label=label, events=marks, **options), legend=charts.colours(curves)
+            )
             for title, curves, label, options in self._groups(_roles(teacher))
             if curves
         ]
-        return page.grid(figures) if figures else page.dim("Nothing yet.")
+        key = "A cross on the axis: a value that was not finite. A dotted line: an event, by its number below."
+        return page.dim(key) + page.grid(figures) if figures else page.dim("Nothing yet.")
 
     def _groups(self, roles):
         """Titles, curves by name, labels of axes and options. Each epoch's curve is in the first group that takes it,
@@ -107,7 +110,7 @@ class History:
         """The HTML table of the events."""
         if not self._events:
             return page.dim("None.")
-        found = [*enumerate(self._events, start=1)]
+        shown = self._shown_events()
         rows = [
             (
                 number,
@@ -117,11 +120,22 @@ class History:
                 event["advice"],
                 "; ".join(event["actions"]),
             )
-            for number, (step, event) in found[-_MOST_EVENTS:]
+            for number, (step, event) in shown
         ]
         table = page.table(("", "Step", "Cause", "Evidence", "Advice", "Done"), rows, numbers=(0, 1))
-        hidden = len(found) - len(rows)
-        return (page.dim(f"The last {len(rows)} of {len(found)}.") if hidden else "") + table
+        hidden = len(self._events) - len(rows)
+        return (
+            page.dim(f"{hidden} between the first and the last {len(rows) // 2} are left out.") if hidden else ""
+        ) + table
+
+    def _shown_events(self):
+        """The numbered events, of very many the first and the last."""
+        numbered = [*enumerate(self._events, start=1)]
+        return (
+            numbered
+            if len(numbered) <= _MOST_EVENTS
+            else numbered[: _MOST_EVENTS // 2] + numbered[-_MOST_EVENTS // 2 :]
+        )
 
 
 def _roles(teacher):

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_consistency.evaluation.examples import class_numbers, read
+from keras_consistency.evaluation.network import Network
 from keras_consistency.report.tallies import Classes, Values
 
 _BATCH = 256
@@ -27,14 +28,30 @@ def _of(name):
         raise kind(str(error).replace("`data`", f"`{name}`")) from None
 
 
-def judge(network, data, *, name, prediction=None, loss=None, threshold=0.95):
-    """What a network's answers are worth.
+def answering(network, data, *, eagerly):
+    """The function from a batch of inputs of some examples to a network's answers, in inference mode.
 
     Args:
         network: a built `keras.Model`.
         data: what `examples` returned.
+        eagerly: whether to run it without a graph.
+    """
+
+    def answer(x):
+        return network(x, training=False)
+
+    # `predict_on_batch` would give each replica the whole batch.
+    return answer if eagerly else Network.compiled(answer, data.spec)
+
+
+def judge(answer, data, *, name, prediction=None, loss=None, threshold=0.95):
+    """What a network's answers are worth.
+
+    Args:
+        answer: what `answering` returned.
+        data: what `examples` returned.
         name: of the argument that the data came as, for errors.
-        prediction: the output to read, where the network returns a dictionary.
+        prediction: the output to read, where the answers are a dictionary.
         loss: what was given to `compile`: it tells two classes from a number, and which class does not count.
         threshold: as in `Classes`.
 
@@ -47,7 +64,7 @@ def judge(network, data, *, name, prediction=None, loss=None, threshold=0.95):
     found = None
     with _of(name):
         for x, y in data.batches():
-            answers = _read(network.predict_on_batch(x), prediction)
+            answers = _read(answer(x), prediction)
             y = np.asarray(y)
             if not np.isfinite(answers).all():
                 return None

@@ -17,6 +17,8 @@ h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.05rem; margin: 2rem 0 .5r
 figure { margin: 0; border: 1px solid var(--line); border-radius: 6px; padding: .5rem; min-width: 0; }
 figcaption { font-weight: 600; font-size: .9rem; } figure svg { width: 100%; height: auto; }
 figure.small svg { max-width: 460px; }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .8rem; padding: 0 .5rem; }
+.legend i { display: inline-block; width: 1.1em; height: .25em; margin-right: .4em; vertical-align: middle; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; overflow-wrap: break-word; }
 th, td { text-align: left; padding: .3rem .6rem;
@@ -47,10 +49,14 @@ def cards(values):
     )
 
 
-def figure(title, svg, *, small=False):
-    """A chart under its title."""
+def figure(title, svg, *, small=False, legend=None):
+    """A chart under its title, above a legend: colours by name."""
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escaped(title)}"', 1)
-    return f'<figure class="{"small" if small else ""}"><figcaption>{escaped(title)}</figcaption>{svg}</figure>'
+    names = "".join(
+        f'<span><i style="background: {colour}"></i>{escaped(name)}</span>' for name, colour in (legend or {}).items()
+    )
+    names = f'<div class="legend">{names}</div>' if names else ""
+    return f'<figure class="{"small" if small else ""}"><figcaption>{escaped(title)}</figcaption>{svg}{names}</figure>'
 
 
 def grid(figures):
