@@ -16,6 +16,7 @@ FORMULAS = {
 }
 # Their formulas are in the other `divergences_*_test`.
 ELSEWHERE = {
+    "Between",
     "CosineSimilarity",
     "Fairness",
     "GraphContrast",

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import stability, stability_histories
+from benchmarks import stability_histories, stability_judge
 from keras_consistency.stability import CAUSES
 
 RECORDED = stability_histories.recorded()
@@ -11,7 +11,7 @@ SYNTHETIC += [stability_histories.synthetic(None, seed) for seed in range(6)]
 
 
 def figures(histories):
-    table, listed = stability.table(histories)
+    table, listed = stability_judge.table(histories)
     return table, f"{listed}"
 
 
