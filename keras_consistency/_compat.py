@@ -44,6 +44,13 @@ def clip_with(optimizer, clip):
     optimizer._clip_gradients = lambda gradients: clip(gradients, list(known), keras_clip)
 
 
+def inner_optimizer(optimizer):
+    """The optimizer that applies gradients, inside of what scales the loss."""
+    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
 def rate_source(optimizer):
     """What an optimizer has its learning rate from: a `keras.Variable`, a schedule, or a function of no argument.
 

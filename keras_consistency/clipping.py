@@ -142,7 +142,7 @@ def install(clipping, optimizer):
     Raises:
         ValueError: where both clip.
     """
-    inner = _inner(optimizer)
+    inner = _compat.inner_optimizer(optimizer)
     own = {kind: getattr(inner, kind) for kind in KINDS[:3] if getattr(inner, kind)}
     if own and clipping is not None:
         raise ValueError(
@@ -158,11 +158,7 @@ def install(clipping, optimizer):
 
 def installed(optimizer, default):
     """What an optimizer clips with, `None` for what it does itself; `default` where nothing was installed."""
-    return _INSTALLED.get(_inner(optimizer), default)
-
-
-def _inner(optimizer):
-    return getattr(optimizer, "inner_optimizer", optimizer)
+    return _INSTALLED.get(_compat.inner_optimizer(optimizer), default)
 
 
 def _clip_sum(gradients, variables, keras_clip):

@@ -123,7 +123,7 @@ class LearningRate(keras.callbacks.Callback):
                 "Only one `kc.callbacks.LearningRate` can set the rate of a model: leave one out, or set the `factor` "
                 f"of the other. Received: callbacks={[held.owner, self]}"
             )
-        if not isinstance(_inner(self.model.optimizer), keras.optimizers.Optimizer):
+        if not isinstance(_compat.inner_optimizer(self.model.optimizer), keras.optimizers.Optimizer):
             raise TypeError(
                 "`LearningRate` needs a model that is compiled with a Keras optimizer. "
                 f"Received: optimizer={self.model.optimizer!r}"
@@ -238,7 +238,7 @@ class _Step:
         self.owner = owner
         self.model = model
         self.plain = model.train_function
-        self.optimizer = _inner(model.optimizer)
+        self.optimizer = _compat.inner_optimizer(model.optimizer)
         self.armed = False
         self._running = False
         self._evaluating = False
@@ -261,11 +261,11 @@ class _Step:
 
     def fits(self, model):
         """Whether this is still the training function of a model, which may have been compiled again."""
-        source = _compat.rate_source(_inner(model.optimizer))
+        source = _compat.rate_source(_compat.inner_optimizer(model.optimizer))
         return (
             model is self.model
             and model.train_function in (self, self.plain)
-            and _inner(model.optimizer) is self.optimizer
+            and _compat.inner_optimizer(model.optimizer) is self.optimizer
             and (source is self.rate if self._fixed else not isinstance(source, keras.Variable))
             and self._read.shape[0] == 1 + model.steps_per_execution
         )
@@ -420,13 +420,6 @@ class _Held(_SCHEDULE):
 
     def get_config(self):
         return self._own.get_config()
-
-
-def _inner(optimizer):
-    """The optimizer that applies gradients, inside of what scales the loss."""
-    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
-    return optimizer
 
 
 def _variable(value, dtype="float32"):

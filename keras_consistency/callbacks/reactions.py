@@ -95,12 +95,12 @@ class Reactions:
                 "`react` names 'tighten_clip', and nothing is clipped: pass `kc.callbacks.GradientClipping(...)` as "
                 "well, or `clipping=kc.Clipping(...)` to the model."
             )
-        fixed = isinstance(_compat.rate_source(_inner(model.optimizer)), keras.Variable)
+        fixed = isinstance(_compat.rate_source(_compat.inner_optimizer(model.optimizer)), keras.Variable)
         if not fixed and self._rate_callback is None and not {"lower_rate", "roll_back"}.isdisjoint(actions):
             raise ValueError(
                 "`react` names an action that lowers the learning rate, and the optimizer follows a schedule, which "
                 "cannot be lowered: give the schedule to `kc.callbacks.LearningRate` instead. "
-                f"Received: learning_rate={_compat.rate_source(_inner(model.optimizer))!r}"
+                f"Received: learning_rate={_compat.rate_source(_compat.inner_optimizer(model.optimizer))!r}"
             )
 
     def keep_point(self, step):
@@ -165,7 +165,3 @@ class Reactions:
         """Ends the training."""
         self.model.stop_training = True
         return "training stopped"
-
-
-def _inner(optimizer):
-    return getattr(optimizer, "inner_optimizer", optimizer)

@@ -3,12 +3,12 @@
 import keras
 import tensorflow as tf
 
-from keras_consistency.divergences.divergence import Divergence
+from keras_consistency.divergences.divergence import Divergence, ViewDivergence
 from keras_consistency.parts import check_part
 
 
 @keras.saving.register_keras_serializable(package="keras_consistency")
-class Between(Divergence):
+class Between(ViewDivergence):
     """A divergence from the student's answer on its first view to those on the others; the gradient flows into all.
 
     The first answer takes the place of the target: its class probabilities or, for a divergence between values, the
@@ -25,9 +25,6 @@ class Between(Divergence):
           https://arxiv.org/abs/1901.08573), 2019, equation 5.
     """
 
-    needs_target = False
-    compares_views = True
-
     def __init__(self, divergence):
         check_part("divergence", divergence, "divergences", Divergence)
         if not divergence.needs_target:
@@ -43,12 +40,3 @@ class Between(Divergence):
         first, *others = answers
         target = tf.nn.softmax(first) if self.of_classes else first
         return tf.add_n([self.divergence(target, other) for other in others]) / len(others)
-
-    def loss(self, targets, answers, weights):
-        """The mean over the examples of this replica."""
-        if len(answers) < 2:
-            raise ValueError(
-                f"`student_view` must be a list of two or more views for `{type(self).__name__}`, which compares the "
-                f"student's answers on them. Received: {len(answers)} view"
-            )
-        return tf.reduce_mean(self(None, answers))

@@ -1,4 +1,4 @@
-"""The base of the divergences."""
+"""The bases of the divergences."""
 
 import tensorflow as tf
 
@@ -44,3 +44,22 @@ class Divergence(Part):
             values = self(target, answer)
             views.append(tf.reduce_mean(per_example(weight, values.shape.rank) * values))
         return tf.add_n(views) / len(views)
+
+
+class ViewDivergence(Divergence):
+    """Base of the divergences between the student's own answers on several views, with the gradient into all of them.
+
+    A subclass implements `__call__(target, answers)` on the list of answers; target and weight are not looked at.
+    """
+
+    needs_target = False
+    compares_views = True
+
+    def loss(self, targets, answers, weights):
+        """The mean over the examples of this replica."""
+        if len(answers) < 2:
+            raise ValueError(
+                f"`student_view` must be a list of two or more views for `{type(self).__name__}`, which compares the "
+                f"student's answers on them. Received: {len(answers)} view"
+            )
+        return tf.reduce_mean(self(None, answers))

@@ -3,13 +3,13 @@
 import keras
 import tensorflow as tf
 
-from keras_consistency.divergences.divergence import Divergence
+from keras_consistency.divergences.divergence import ViewDivergence
 
 _LEAST = 1e-7  # of the mean's probabilities, as in the published code of AugMix
 
 
 @keras.saving.register_keras_serializable(package="keras_consistency")
-class JensenShannon(Divergence):
+class JensenShannon(ViewDivergence):
     """`1/V sum_v KL(p_v || M)`, `M = 1/V sum_v p_v`, between the student's probabilities `p_v` on its `V` views.
 
     Neither target nor weight is looked at: the views agree with each other, and the gradient flows into all of them.
@@ -21,9 +21,6 @@ class JensenShannon(Divergence):
           https://arxiv.org/abs/1912.02781), 2020, equation 2. As in its code, `M` is at least 1e-7.
     """
 
-    needs_target = False
-    compares_views = True
-
     def __call__(self, target, answers):
         """The divergence of each example, float32 `(examples, ...)`, of a list of logits `(examples, ..., classes)`."""
         logarithms = [tf.nn.log_softmax(answer) for answer in answers]
@@ -31,12 +28,3 @@ class JensenShannon(Divergence):
         mean = tf.math.log(tf.clip_by_value(mean, _LEAST, 1.0))
         views = [tf.reduce_sum(tf.exp(each) * (each - mean), axis=-1) for each in logarithms]
         return tf.add_n(views) / len(answers)
-
-    def loss(self, targets, answers, weights):
-        """The mean over the examples of this replica."""
-        if len(answers) < 2:
-            raise ValueError(
-                f"`student_view` must be a list of two or more views for `{type(self).__name__}`, which compares the "
-                f"student's answers on them. Received: {len(answers)} view"
-            )
-        return tf.reduce_mean(self(None, answers))

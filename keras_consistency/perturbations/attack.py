@@ -152,9 +152,8 @@ class Loss:
         else:
             values = tf.nn.softmax_cross_entropy_with_logits(labels=tf.exp(aim), logits=answer)
             slope = _cross_entropy_slope(aim, tf.nn.log_softmax(answer))
-        axes = list(range(1, slope.shape.rank))
-        slope = tf.math.divide_no_nan(slope, tf.reduce_max(tf.abs(slope), axis=axes, keepdims=True))
-        return _with_slope(self._sign * tf.reduce_sum(values, axis=axes[:-1]), answer, _SLOPE * self._sign * slope)
+        axes = list(range(1, values.shape.rank))
+        return _with_slope(self._sign * tf.reduce_sum(values, axis=axes), answer, self._sign * _of_one_size(slope))
 
     def curvature(self, inputs, direction):
         """The Hessian of the divergence from the answer to the inputs, at the inputs, times a direction.
@@ -186,10 +185,14 @@ class Loss:
             share = tf.nn.softmax(answer)
             slope = share * (slope - tf.reduce_sum(share * slope, axis=-1, keepdims=True))
         if slope is not None:
-            axes = list(range(1, slope.shape.rank))
-            slope = tf.math.divide_no_nan(slope, tf.reduce_max(tf.abs(slope), axis=axes, keepdims=True))
-            found = tape.gradient(answer, inputs, output_gradients=tf.stop_gradient(_SLOPE * slope))
+            found = tape.gradient(answer, inputs, output_gradients=tf.stop_gradient(_of_one_size(slope)))
         return _checked(None if slope is None else found, answer)
+
+
+def _of_one_size(slope):
+    """Derivatives in the answers `(examples, ...)`, the greatest of each example as large as that of any other."""
+    axes = list(range(1, slope.shape.rank))
+    return _SLOPE * tf.math.divide_no_nan(slope, tf.reduce_max(tf.abs(slope), axis=axes, keepdims=True))
 
 
 def _with_slope(values, answer, slope):

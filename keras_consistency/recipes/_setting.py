@@ -118,6 +118,19 @@ def attack(value_range, at, **options):
     return perturbations.PGD(**options, clip_range=value_range)
 
 
+def attacked_labels(recipe, student, *, weak, value_range, at, **options):
+    """The views of labelled examples for a recipe that trains on attacked ones: the weak one, and its attacked version.
+
+    Args:
+        recipe, student: as in `views`.
+        weak: as the user gave it.
+        value_range, at, **options: as in `attack`.
+    """
+    (weak,) = views(recipe, student, value_range=value_range, weak=weak)
+    clean = labeled_view(weak)
+    return clean, perturbed(clean, attack(value_range, at, **options), at)
+
+
 def width_of(value_range):
     """The width of a range of inputs; raises a `ValueError` unless it is one."""
     try:

@@ -56,12 +56,10 @@ def adversarial_training(
           https://arxiv.org/abs/1412.6572), 2015, section 6: the clean share, there 0.5.
     """
     check_range("clean_share", clean_share, 0, 1, open_high=True)
-    (weak,) = _setting.views("adversarial_training", student, value_range=value_range, weak=weak)
-    attack = _setting.attack(
-        value_range, at, radius=radius, step_size=step_size, steps=steps, norm=norm, random_start=random_start
+    lengths = {"radius": radius, "step_size": step_size, "steps": steps, "norm": norm, "random_start": random_start}
+    clean, adversarial = _setting.attacked_labels(
+        "adversarial_training", student, weak=weak, value_range=value_range, at=at, **lengths
     )
-    clean = _setting.labeled_view(weak)
-    adversarial = _setting.perturbed(clean, attack, at)
     if not clean_share:
         return _setting.model(student, [], ema=ema, weak=adversarial, **kwargs)
     scales = {"labeled_scale": [1 - clean_share, clean_share]}

@@ -58,12 +58,8 @@ def alp(
     """
     check_range("clean_share", clean_share, 0, 1)
     check_range("scale", scale, 0, float("inf"), open_high=True)
-    (weak,) = _setting.views("alp", student, value_range=value_range, weak=weak)
-    attack = _setting.attack(
-        value_range, at, radius=radius, step_size=step_size, steps=steps, norm=norm, random_start=random_start
-    )
-    clean = _setting.labeled_view(weak)
-    adversarial = _setting.perturbed(clean, attack, at)
+    lengths = {"radius": radius, "step_size": step_size, "steps": steps, "norm": norm, "random_start": random_start}
+    clean, adversarial = _setting.attacked_labels("alp", student, weak=weak, value_range=value_range, at=at, **lengths)
     term = Consistency(
         student_view=[clean, adversarial],
         divergence=divergences.Between(divergences.SquaredDistance()),

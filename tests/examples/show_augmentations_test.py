@@ -1,9 +1,7 @@
 """The contact sheet: what it shows, what it writes, what it refuses."""
 
-import os
+import functools
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
@@ -11,6 +9,7 @@ import pytest
 from absl import app
 
 from keras_consistency.augment import image
+from tests.examples import running
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What is made only to be inherited from.
@@ -28,18 +27,7 @@ def example():
     return show_augmentations
 
 
-def run(*arguments):
-    """The example in a process of its own: status, standard output and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "examples.show_augmentations", *arguments],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+run = functools.partial(running.run, "show_augmentations")
 
 
 def test_every_public_layer_has_a_row(example):

@@ -1,15 +1,15 @@
 """The stability example: what it says, what it refuses, what it writes."""
 
+import functools
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from absl import app
+
+from tests.examples import running
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = ("--rows=rate+monitor,all", "--steps=30", "--batch_size=8", "--ratio=1", "--runs=1", "--seed=3")
@@ -24,18 +24,7 @@ Y = np.arange(120) % 10
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def run(*arguments):
-    """The example in a process of its own: status, standard output and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "examples.stabilize", *arguments],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+run = functools.partial(running.run, "stabilize")
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,16 @@
 """The regression example: what it says, what it refuses, what it writes."""
 
+import functools
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from absl import app
+
+from tests.examples import running
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = ("--labels=20", "--steps=5", "--batch_size=4", "--ratio=2", "--runs=2", "--seed=3")
@@ -21,18 +21,7 @@ FLAGS = ["labels", "steps", "batch_size", "ratio", "learning_rate", "runs", "see
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def run(*arguments):
-    """The example in a process of its own: status, standard output and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "examples.train_regression", *arguments],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+run = functools.partial(running.run, "train_regression")
 
 
 @pytest.fixture(scope="module")
