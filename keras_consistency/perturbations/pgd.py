@@ -22,8 +22,10 @@ class PGD(Attack):
         steps: at least 1. Each costs a forward and a backward pass.
         step_size: length of a step in the norm, above 0; `None` for `2.5 * radius / steps`.
         norm: `"linf"` or `"l2"`.
-        random_start: share of the radius from which the start is drawn, in [0, 1]. `True` is 1; `False` or 0 starts
-            at the inputs.
+        random_start: size of the ball from which the start is drawn, as a share of the radius, in [0, inf). `True` is
+            1; `False` or 0 starts at the inputs. Above 1, what is drawn outside the radius is brought back to it: the
+            larger, the more starts lie at its edge, and in `"linf"` in its corners, which steps from within seldom
+            reach.
         target: what the loss is about, where the function returns logits: `"label"`; `"prediction"`, the answer to the
             unperturbed inputs, which needs no labels but a random start; or `"least_likely"`, the class that this
             answer gives the least probability.
@@ -60,7 +62,7 @@ class PGD(Attack):
         if step_size is not None:
             check_range("step_size", step_size, 0, float("inf"), open_low=True, open_high=True)
         if not isinstance(random_start, bool):
-            check_range("random_start", random_start, 0, 1)
+            check_range("random_start", random_start, 0, float("inf"), open_high=True)
         if target == "prediction" and not random_start:
             raise ValueError(
                 "`random_start` must be above 0 for target='prediction': at the inputs themselves the loss is lowest, "

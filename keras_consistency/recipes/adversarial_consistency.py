@@ -12,6 +12,7 @@ def adversarial_consistency(
     step_size=2 / 255,
     steps=7,
     norm="linf",
+    random_start=True,
     scale=1.0,
     ramp_up_steps=1000,
     ema=0.999,
@@ -35,6 +36,8 @@ def adversarial_consistency(
         step_size: length of a step, likewise; `None` for `2.5 * radius / steps`.
         steps: of projected gradient descent, at least 1. Each costs a forward and a backward pass.
         norm: `"linf"` or `"l2"`, of the radius and the steps.
+        random_start: size of the ball from which the start is drawn, as a share of the radius, in (0, inf). Above 1,
+            more starts lie at the edge of the radius.
         scale: factor of the term after its linear ramp, in [0, inf).
         ramp_up_steps: length of the ramp in optimizer steps.
         ema: decay of the teacher, which is evaluated; `None` for the student as its own teacher.
@@ -57,7 +60,14 @@ def adversarial_consistency(
     """
     (weak,) = _setting.views("adversarial_consistency", student, value_range=value_range, weak=weak)
     attack = _setting.attack(
-        value_range, at, radius=radius, step_size=step_size, steps=steps, norm=norm, target="prediction"
+        value_range,
+        at,
+        radius=radius,
+        step_size=step_size,
+        steps=steps,
+        norm=norm,
+        random_start=random_start,
+        target="prediction",
     )
     term = Consistency(
         teacher_view=weak,

@@ -37,7 +37,8 @@ def alp(
         step_size: length of a step, likewise; `None` for `2.5 * radius / steps`.
         steps: of projected gradient descent, at least 1. Each costs a forward and a backward pass.
         norm: `"linf"` or `"l2"`, of the radius and the steps.
-        random_start: share of the radius from which the start is drawn, in [0, 1], or a boolean.
+        random_start: size of the ball from which the start is drawn, as a share of the radius, in [0, inf), or a
+            boolean. Above 1, more starts lie at the edge of the radius.
         clean_share: of the loss on unperturbed examples, in [0, 1].
         scale: factor of the pairing, in [0, inf).
         ema: decay of the average of the student that is evaluated; `None` evaluates the student.

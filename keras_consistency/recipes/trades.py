@@ -36,8 +36,9 @@ def trades(
         step_size: length of a step, likewise; `None` for `2.5 * radius / steps`.
         steps: of projected gradient descent, at least 1. Each costs a forward and a backward pass.
         norm: `"linf"` or `"l2"`, of the radius and the steps.
-        random_start: share of the radius from which the start is drawn, in (0, 1]. 1 makes it harder for the student to
-            hide its gradient from the attack.
+        random_start: size of the ball from which the start is drawn, as a share of the radius, in (0, inf). Larger
+            ones make it harder for the student to hide its gradient from the attack; above 1, more starts lie at the
+            edge of the radius.
         scale: factor of the divergence, in [0, inf); the paper's `beta`.
         ema: decay of the average of the student that is evaluated; `None` evaluates the student.
         at: name of the student's layer whose output is perturbed in place of the inputs: the embedding of a text. The

@@ -529,21 +529,27 @@ ATTACK = {
     "at": (3, "", "nobody"),
 }
 RANGES = {
-    "adversarial_consistency": {**ATTACK, "scale": (-1.0, *NUMBER), "ramp_up_steps": RAMP, "ema": DECAY},
+    "adversarial_consistency": {
+        **ATTACK,
+        "random_start": (0, -0.1, float("inf"), "yes", None),
+        "scale": (-1.0, *NUMBER),
+        "ramp_up_steps": RAMP,
+        "ema": DECAY,
+    },
     "adversarial_training": {
         **ATTACK,
-        "random_start": (-0.1, 1.1, "yes", None),
+        "random_start": (-0.1, float("inf"), "yes", None),
         "clean_share": (-0.1, 1.0, float("nan"), "0.5", None),
         "ema": DECAY,
     },
     "alp": {
         **ATTACK,
-        "random_start": (-0.1, 1.1, "yes", None),
+        "random_start": (-0.1, float("inf"), "yes", None),
         "clean_share": SHARE,
         "scale": NOT_NEGATIVE,
         "ema": DECAY,
     },
-    "trades": {**ATTACK, "random_start": (0, -0.1, 1.1, "yes", None), "scale": NOT_NEGATIVE, "ema": DECAY},
+    "trades": {**ATTACK, "random_start": (0, -0.1, float("inf"), "yes", None), "scale": NOT_NEGATIVE, "ema": DECAY},
     "adamatch": {"threshold": SHARE, "momentum": MOMENTUM, "scale": NUMBER, "ramp_up_steps": RAMP, "ema": DECAY},
     "augmix": {"scale": (*POSITIVE[1:], None), "ema": DECAY},
     "dash": {
@@ -811,7 +817,7 @@ PARTS = [
     ),
     (kc.perturbations.PGD, "steps", COUNT, {"radius": 1.0}),
     (kc.perturbations.PGD, "step_size", POSITIVE, {"radius": 1.0}),
-    (kc.perturbations.PGD, "random_start", (-0.1, 1.1, "yes", None), {"radius": 1.0}),
+    (kc.perturbations.PGD, "random_start", (-0.1, float("inf"), "yes", None), {"radius": 1.0}),
     (kc.perturbations.GaussianNoise, "stddev", NOT_NEGATIVE, {}),
     (kc.perturbations.GaussianNoise, "clip_range", ((1, 0), (0, 0), (0, 1, 2), 3), {"stddev": 1.0}),
     (kc.perturbations.Masking, "ratio", SHARE, {}),

@@ -228,7 +228,7 @@ TABLE = {
     "no steps": (lambda: PGD(radius=1, steps=0), "`steps`", "at least 1", "steps=0"),
     "norm": (lambda: PGD(radius=1, norm="l1"), "`norm`", "'l2'", "norm='l1'"),
     "target": (lambda: PGD(radius=1, target="class"), "`target`", "'least_likely'", "target='class'"),
-    "start": (lambda: PGD(radius=1, random_start=1.5), "`random_start`", "[0, 1]", "random_start=1.5"),
+    "start": (lambda: PGD(radius=1, random_start=-0.5), "`random_start`", "[0, inf)", "random_start=-0.5"),
     "a scalar": (lambda: perturb(FGSM(radius=1), function=lambda x: tf.reduce_mean(logits(x))), "`function`", "()"),
     "another size": (
         lambda: perturb(PGD(radius=1), function=lambda x: tf.reduce_mean(logits(x), axis=0)), "`function`", "(3,)"

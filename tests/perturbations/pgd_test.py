@@ -36,7 +36,7 @@ def drawn(norm, radius, shape=(6, 5)):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("random_start", [False, True, 0.3])
+@pytest.mark.parametrize("random_start", [False, True, 0.3, 3.0])
 @pytest.mark.parametrize("clip_range", [None, (0, 1)])
 @pytest.mark.parametrize("target", ["label", "label, towards", "least_likely", "prediction"])
 def test_it_equals_the_algorithm(norm, random_start, clip_range, target):
@@ -54,6 +54,8 @@ def test_it_equals_the_algorithm(norm, random_start, clip_range, target):
     radius, (low, high) = 0.4, clip_range or (-np.inf, np.inf)
     drawn_start = drawn(norm, float(random_start) * radius)
     start = np.clip(INPUTS + drawn_start, low, high)
+    if random_start > 1:
+        start = INPUTS + adversarial.within(start - INPUTS, radius, norm)
     lengths = {"radius": radius, "step_size": 0.17, "steps": 5, "norm": norm}
     expected = adversarial.pgd(NETWORK, INPUTS, start, divergence, **lengths, low=low, high=high)
     options = {"target": target.partition(",")[0], "targeted": target in ("label, towards", "least_likely")}
