@@ -37,7 +37,7 @@ def assert_same_run(model, history, expected_model, expected):
     assert history == {name: values[-len(history["loss"]) :] for name, values in expected.items()}
 
 
-@pytest.mark.parametrize("name", recipes.NAMES)
+@pytest.mark.parametrize("name", recipes.COSTLY)
 def test_saved_loaded_and_continued(name, tmp_path):
     expected_model = make(name)
     expected = fit(expected_model, epochs=2)
