@@ -7,8 +7,8 @@ images, pixels in 0..1:
 
 - `ART PGD`: projected gradient descent of the Adversarial Robustness Toolbox, 40 steps, 3 random starts;
 - `ART Square`: its Square attack, which reads nothing but the model's answers, on the first `--square_images`;
-- `White box`: on the same images as Square, those that withstand ART's PGD, the same towards each other class in turn,
-  Foolbox's PGD, and ours, once from the whole radius and three times from its corners;
+- `White box`: on the same images as Square, those that withstand ART's PGD, Foolbox's, ours, once from the whole radius
+  and three times from its corners, and ART's Auto-PGD of 100 steps, 3 random starts;
 - `Foolbox L2`: Foolbox's projected gradient descent in the L2 norm, 40 steps;
 - `kc.perturbations.PGD` against either library: radius, steps, step size and one random start the same.
 
@@ -44,7 +44,7 @@ PGD_STEPS = flags.DEFINE_integer("pgd_steps", 40, "Of the white-box attacks.", l
 STEP = flags.DEFINE_float("step", 1 / 3, "Length of their steps as a share of the radius.", lower_bound=0.001)
 L2_STEP = flags.DEFINE_float("l2_step", 0.1, "The same in the L2 norm.", lower_bound=0.001)
 RESTARTS = flags.DEFINE_integer("restarts", 3, "Random starts of ART's PGD.", lower_bound=1)
-IMAGES = flags.DEFINE_integer("images", 1000, "Test images for the white-box attacks.", lower_bound=1)
+IMAGES = flags.DEFINE_integer("images", 500, "Test images for the white-box attacks.", lower_bound=1)
 SQUARE_IMAGES = flags.DEFINE_integer(
     "square_images", 300, "The first of them, for the black-box attack.", lower_bound=1
 )
@@ -86,8 +86,8 @@ def art_classifier(victim, shape, classes):
     )
 
 
-def art_pgd(classifier, x, y, *, radius, steps, step_size, restarts, targeted=False):
-    """Images attacked by ART's projected gradient descent, L-infinity: away from the classes `y`, or towards them."""
+def art_pgd(classifier, x, y, *, radius, steps, step_size, restarts):
+    """Images attacked by ART's projected gradient descent, L-infinity."""
     from art.attacks.evasion import ProjectedGradientDescent
 
     attack = ProjectedGradientDescent(
@@ -97,7 +97,6 @@ def art_pgd(classifier, x, y, *, radius, steps, step_size, restarts, targeted=Fa
         eps_step=step_size,
         max_iter=steps,
         num_random_init=restarts,
-        targeted=targeted,
         batch_size=500,
         verbose=False,
     )
@@ -146,26 +145,39 @@ def within(x, attacked, radius, norm):
     return attacked
 
 
-def stubborn(victim, classifier, x, y, standing, *, radius, steps, step_size, restarts, seed):
-    """Which images withstand what is left of the white box: ours from the corners, ART's towards each other class."""
-    standing, options = standing.copy(), {"radius": radius, "steps": steps, "step_size": step_size}
+def art_auto_pgd(classifier, x, y, *, radius, restarts):
+    """Images attacked by ART's Auto-PGD, which chooses its own step sizes: L-infinity, 100 steps."""
+    from art.attacks.evasion import AutoProjectedGradientDescent
 
-    def try_on(attacked_by):
+    attack = AutoProjectedGradientDescent(
+        classifier,
+        norm=np.inf,
+        eps=radius,
+        eps_step=2 * radius,
+        max_iter=100,
+        nb_random_init=restarts,
+        batch_size=500,
+        loss_type="cross_entropy",
+        verbose=False,
+    )
+    return attack.generate(x, y)
+
+
+def stubborn(victim, classifier, x, y, standing, *, radius, steps, step_size, restarts, seed):
+    """Which images withstand what is left of the white box: our PGD from the corners, and ART's Auto-PGD."""
+    standing = standing.copy()
+
+    def from_corners(start, x, y):
+        options = {"radius": radius, "steps": steps, "step_size": step_size, "norm": "linf"}
+        return own_pgd(victim, x, y, random_start=10.0, seed=seed + start, **options)
+
+    attacks = [functools.partial(from_corners, start) for start in range(restarts)]
+    attacks.append(functools.partial(art_auto_pgd, classifier, radius=radius, restarts=restarts))
+    for attacked_by in attacks:
         (rows,) = np.nonzero(standing)
         if len(rows):
             attacked = within(x[rows], attacked_by(x[rows], y[rows]), radius, "linf")
             standing[rows] = victim.right(attacked, y[rows])
-
-    def from_corners(start, x, y):
-        return own_pgd(victim, x, y, norm="linf", random_start=10.0, seed=seed + start, **options)
-
-    def towards(other, x, y):
-        return art_pgd(classifier, x, (y + other) % classifier.nb_classes, restarts=restarts, targeted=True, **options)
-
-    for start in range(restarts):
-        try_on(functools.partial(from_corners, start))
-    for other in range(1, classifier.nb_classes):
-        try_on(functools.partial(towards, other))
     return standing
 
 
