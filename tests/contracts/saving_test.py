@@ -1,4 +1,6 @@
-"""A run that is saved, loaded and continued ends where an uninterrupted one does, to the bit."""
+"""A run that is saved, loaded and continued ends where an uninterrupted one does, to the bit; of the recipes in
+`recipes.FAMILIAR`, in the slow run.
+"""
 
 import subprocess
 import sys
