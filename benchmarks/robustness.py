@@ -7,8 +7,8 @@ images, pixels in 0..1:
 
 - `ART PGD`: projected gradient descent of the Adversarial Robustness Toolbox, 40 steps, 3 random starts;
 - `ART Square`: its Square attack, which reads nothing but the model's answers, on the first `--square_images`;
-- `White box`: on the same images as Square, those that withstand ART's PGD, Foolbox's, ours, once from the whole radius
-  and three times from its corners, and ART's Auto-PGD of 100 steps, 3 random starts;
+- `White box`: on the same images as Square, those that withstand ART's PGD, Foolbox's, ours from the whole radius, from
+  its corners (three times) and from there towards each other class, and ART's Auto-PGD of 100 steps, 3 random starts;
 - `Foolbox L2`: Foolbox's projected gradient descent in the L2 norm, 40 steps;
 - `kc.perturbations.PGD` against either library: radius, steps, step size and one random start the same.
 
@@ -165,13 +165,17 @@ def art_auto_pgd(classifier, x, y, *, radius, restarts):
 
 def stubborn(victim, classifier, x, y, standing, *, radius, steps, step_size, restarts, seed):
     """Which images withstand what is left of the white box: our PGD from the corners, and ART's Auto-PGD."""
-    standing = standing.copy()
+    standing, classes = standing.copy(), classifier.nb_classes
+    options = {"radius": radius, "steps": steps, "step_size": step_size, "norm": "linf", "random_start": 10.0}
 
-    def from_corners(start, x, y):
-        options = {"radius": radius, "steps": steps, "step_size": step_size, "norm": "linf"}
-        return own_pgd(victim, x, y, random_start=10.0, seed=seed + start, **options)
+    def away(start, x, y):
+        return own_pgd(victim, x, y, seed=seed + start, **options)
 
-    attacks = [functools.partial(from_corners, start) for start in range(restarts)]
+    def towards(other, x, y):
+        return own_pgd(victim, x, (y + other) % classes, seed=seed, targeted=True, **options)
+
+    attacks = [functools.partial(away, start) for start in range(restarts)]
+    attacks += [functools.partial(towards, other) for other in range(1, classes)]
     attacks.append(functools.partial(art_auto_pgd, classifier, radius=radius, restarts=restarts))
     for attacked_by in attacks:
         (rows,) = np.nonzero(standing)
